@@ -1,1 +1,23 @@
-//! Streams to partitioned Parquet.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+//! Weir: event streams to partitioned Parquet tables, committed exactly once.
+//!
+//! In reading order; a module uses only those before it.
+pub mod error;
+pub mod clock;
+pub mod limits;
+pub mod metrics;
+pub mod record;
+pub mod schema;
+pub mod dead_letter;
+pub mod unpack;
+pub mod columns;
+pub mod decode;
+pub mod partition;
+pub mod naming;
+pub mod write;
+pub mod quarantine;
+pub mod commit;
+pub mod catalog;
+pub mod pipeline;
+
+pub use error::{Error, Result};

@@ -1,0 +1,19 @@
+//! Every bound, with its reason and source.
+
+/// Deepest nesting of a JSON document that is decoded; deeper is a dead letter. simd-json's own
+/// tape holds depth in the stack of the walker, and no Hive type nests deeper.
+pub const MAX_JSON_DEPTH: usize = 128;
+/// Most bytes one stream record may inflate to (a 1 MiB record, gzip at 64:1).
+pub const MAX_INFLATED_RECORD_BYTES: usize = 64 << 20;
+/// Most bytes all records of one invocation may inflate to, together.
+pub const MAX_INFLATED_BATCH_BYTES: usize = 256 << 20;
+/// `_rescued` is cut at this size, with a flag (design 3).
+pub const MAX_RESCUED_BYTES: usize = 64 << 10;
+/// Raw bytes of a dead letter are kept whole up to this size (Kinesis' largest record is 10 MiB).
+pub const MAX_DEAD_LETTER_BYTES: usize = 16 << 20;
+/// Versions between two checkpoints (protocol, Folding).
+pub const FOLD_EVERY: u64 = 32;
+/// Ranges of commits kept in a checkpoint; older ones go to segments (protocol, Redelivery check).
+pub const CHECKPOINT_RANGES: usize = 1_024;
+/// Rows of a row group of a live file.
+pub const ROW_GROUP_ROWS: usize = 131_072;

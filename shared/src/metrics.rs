@@ -1,0 +1,1 @@
+//! Counters of one invocation. Names are `noun_unit` in lower case.

@@ -1,0 +1,1 @@
+//! Partition values and their Hive path.

@@ -1,0 +1,5 @@
+//! Glue `TableInput` JSON → [`TableSchema`]: parsed and checked once, at the border.
+
+mod types;
+
+pub use types::*;
