@@ -103,6 +103,11 @@ pub struct Layout {
     pub rescued: Option<usize>,
     /// First leaf of the five provenance columns, if they are in the file.
     pub provenance: Option<usize>,
+    /// Leaves of columns that only feed a partition key. Their buffers stand behind those of
+    /// `leaves` in a [`super::ColumnSet`] and are never written.
+    pub scratch: Vec<LeafSpec>,
+    /// Fields over `scratch`, numbered from `leaves.len()` on.
+    pub scratch_fields: Vec<Field>,
 }
 
 impl Layout {
@@ -136,7 +141,12 @@ impl Layout {
                 &mut leaves,
             )
         });
-        Self { fields, leaves, record_fields, rescued, provenance }
+        let mut all = leaves.clone();
+        let key_only = table.columns.iter().zip(&table.in_file).filter(|(_, in_file)| !**in_file);
+        let scratch_fields =
+            key_only.map(|(c, _)| build(&c.name, &c.ty, 0, 0, false, &mut Vec::new(), &mut all)).collect();
+        let scratch = all.split_off(leaves.len());
+        Self { fields, leaves, record_fields, rescued, provenance, scratch, scratch_fields }
     }
 }
 

@@ -200,6 +200,32 @@ impl LeafColumn {
         }
     }
 
+    /// The last entry's INT32 or INT64, unless it is null.
+    #[inline]
+    pub fn last_whole(&self) -> Option<i64> {
+        if self.defs.is_empty() || self.defs.get(self.defs.len() - 1) != self.max_def {
+            return None;
+        }
+        match &self.values {
+            Values::Int64(v) => v.last().copied(),
+            Values::Int32(v) => v.last().map(|&v| v.into()),
+            Values::Bool(v) => v.last().map(|&v| v.into()),
+            _ => None,
+        }
+    }
+
+    /// The last entry's bytes, unless it is null.
+    #[inline]
+    pub fn last_bytes(&self) -> Option<&[u8]> {
+        if self.defs.is_empty() || self.defs.get(self.defs.len() - 1) != self.max_def {
+            return None;
+        }
+        match &self.values {
+            Values::Bytes(v) if !v.is_empty() => Some(v.get(v.len() - 1)),
+            _ => None,
+        }
+    }
+
     /// How many values are there (entries that are not null).
     pub fn present(&self) -> usize {
         match &self.values {

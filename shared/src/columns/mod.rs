@@ -17,7 +17,7 @@ pub use leaf::{LeafColumn, Levels, Values};
 /// The buffers of one partition's rows.
 #[derive(Debug)]
 pub struct ColumnSet {
-    /// One buffer a leaf, in the layout's order.
+    /// One buffer a leaf, in the layout's order: those of the file, then the scratch ones.
     pub leaves: Vec<LeafColumn>,
     /// Complete rows.
     pub rows: usize,
@@ -26,7 +26,8 @@ pub struct ColumnSet {
 impl ColumnSet {
     /// Empty buffers for a layout.
     pub fn new(layout: &Layout) -> Self {
-        Self { leaves: layout.leaves.iter().map(LeafColumn::new).collect(), rows: 0 }
+        let all = layout.leaves.iter().chain(&layout.scratch);
+        Self { leaves: all.map(LeafColumn::new).collect(), rows: 0 }
     }
 
     /// The row under construction is complete.

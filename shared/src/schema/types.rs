@@ -114,6 +114,31 @@ pub struct Column {
     pub transforms: Vec<Transform>,
     /// `weir.time_format` for timestamp and date columns
     pub time_format: TimeFormat,
+    /// `weir.json`: a `string` column that holds any JSON value as its JSON text
+    pub json: bool,
+}
+
+impl Column {
+    /// A column of that name and type, read from the field of that name, without any rule.
+    pub fn new(name: impl Into<String>, ty: HiveType) -> Self {
+        let name = name.into();
+        Self {
+            from: vec![name.clone()],
+            name,
+            ty,
+            comment: None,
+            required: false,
+            min: None,
+            max: None,
+            pattern: None,
+            allowed: None,
+            max_length: None,
+            default: None,
+            transforms: Vec::new(),
+            time_format: TimeFormat::Rfc3339,
+            json: false,
+        }
+    }
 }
 
 /// How a partition key is made.
@@ -215,4 +240,27 @@ pub struct TableSchema {
     /// `weir.schema_hash`: 16 hex digits over columns and `weir.*` settings; also the schema version
     /// that commits, footers and dead letters carry.
     pub version: String,
+}
+
+#[cfg(test)]
+impl TableSchema {
+    /// A table without partitions and settings.
+    pub(crate) fn for_test(name: &str, columns: Vec<Column>) -> Self {
+        Self {
+            name: name.into(),
+            in_file: vec![true; columns.len()],
+            columns,
+            partition_keys: Vec::new(),
+            event_time: None,
+            allowed_lateness: Duration::ZERO,
+            max_future: None,
+            max_age: None,
+            unknown_fields: UnknownFields::Ignore,
+            route: None,
+            compression: Compression::Zstd,
+            provenance: Provenance::Footer,
+            bloom: Vec::new(),
+            version: "0".into(),
+        }
+    }
 }

@@ -1,0 +1,59 @@
+//! Where each node of a tape stood in the raw text. The tape has no positions and its numbers are
+//! already 64 bits wide; exact digits, JSON text columns and rescued fields need the raw bytes.
+
+use super::scan::{number_end, skip_space, string_stop};
+
+/// Fill `spans` with one `(start, end)` per tape node, in tape order. `doc` must be valid JSON: it is
+/// only called on text that has just been parsed, and gives up quietly (short `spans`) otherwise.
+pub(crate) fn node_spans(doc: &[u8], spans: &mut Vec<(u32, u32)>, open: &mut Vec<u32>) {
+    spans.clear();
+    open.clear();
+    let mut at = 0;
+    loop {
+        at = skip_space(doc, at);
+        let Some(&b) = doc.get(at) else { return };
+        let start = at;
+        match b {
+            b'{' | b'[' => {
+                open.push(spans.len() as u32);
+                spans.push((start as u32, 0));
+                at += 1;
+            }
+            b'}' | b']' => {
+                at += 1;
+                let Some(node) = open.pop() else { return };
+                spans[node as usize].1 = at as u32;
+            }
+            b',' | b':' => at += 1,
+            b'"' => {
+                at = string_end(doc, at + 1);
+                spans.push((start as u32, at as u32));
+            }
+            b't' | b'n' => {
+                at += 4;
+                spans.push((start as u32, at as u32));
+            }
+            b'f' => {
+                at += 5;
+                spans.push((start as u32, at as u32));
+            }
+            _ => {
+                let Some(end) = number_end(doc, at) else { return };
+                at = end;
+                spans.push((start as u32, at as u32));
+            }
+        }
+    }
+}
+
+fn string_end(doc: &[u8], mut at: usize) -> usize {
+    loop {
+        at = string_stop(doc, at);
+        match doc.get(at) {
+            Some(b'\\') => at += 2,
+            Some(b'"') => return at + 1,
+            Some(_) => at += 1,
+            None => return doc.len(),
+        }
+    }
+}

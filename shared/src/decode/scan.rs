@@ -1,0 +1,130 @@
+//! Leaf scanners over raw JSON bytes. They accept only what RFC 8259 allows.
+
+/// Index of the first `"`, `\` or control character at or after `at`; `bytes.len()` if none.
+#[inline]
+pub(crate) fn string_stop(bytes: &[u8], mut at: usize) -> usize {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{
+            _mm_cmpeq_epi8, _mm_loadu_si128, _mm_max_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8,
+        };
+        while at + 16 <= bytes.len() {
+            // SAFETY: 16 bytes from `at` are inside the slice; SSE2 is part of x86_64.
+            let mask = unsafe {
+                let chunk = _mm_loadu_si128(bytes.as_ptr().add(at).cast());
+                let quote = _mm_cmpeq_epi8(chunk, _mm_set1_epi8(b'"' as i8));
+                let slash = _mm_cmpeq_epi8(chunk, _mm_set1_epi8(b'\\' as i8));
+                let bound = _mm_set1_epi8(0x1f);
+                let control = _mm_cmpeq_epi8(_mm_max_epu8(chunk, bound), bound);
+                _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quote, slash), control)) as u32
+            };
+            if mask != 0 {
+                return at + mask.trailing_zeros() as usize;
+            }
+            at += 16;
+        }
+    }
+    while at < bytes.len() && bytes[at] != b'"' && bytes[at] != b'\\' && bytes[at] > 0x1f {
+        at += 1;
+    }
+    at
+}
+
+/// First byte at or after `at` that is not JSON white space.
+#[inline]
+pub(crate) fn skip_space(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(b' ' | b'\t' | b'\n' | b'\r') = bytes.get(at) {
+        at += 1;
+    }
+    at
+}
+
+/// End of the number that starts at `at`, if it is one by the grammar and a value can end there.
+#[inline]
+pub(crate) fn number_end(bytes: &[u8], mut at: usize) -> Option<usize> {
+    let digits = |mut at: usize| {
+        let start = at;
+        while bytes.get(at).is_some_and(u8::is_ascii_digit) {
+            at += 1;
+        }
+        (at > start).then_some(at)
+    };
+    if bytes.get(at) == Some(&b'-') {
+        at += 1;
+    }
+    at = match bytes.get(at)? {
+        b'0' => at + 1,
+        b'1'..=b'9' => digits(at)?,
+        _ => return None,
+    };
+    if bytes.get(at) == Some(&b'.') {
+        at = digits(at + 1)?;
+    }
+    if let Some(b'e' | b'E') = bytes.get(at) {
+        at += 1;
+        if let Some(b'+' | b'-') = bytes.get(at) {
+            at += 1;
+        }
+        at = digits(at)?;
+    }
+    match bytes.get(at) {
+        None | Some(b',' | b'}' | b']' | b' ' | b'\t' | b'\n' | b'\r') => Some(at),
+        Some(_) => None,
+    }
+}
+
+/// Unescape a string whose first stop at `stop` is a backslash. `at` is the first byte of the
+/// content; returns the index behind the closing quote. `None`: not a valid string.
+pub(crate) fn unescape(bytes: &[u8], at: usize, mut stop: usize, out: &mut Vec<u8>) -> Option<usize> {
+    out.clear();
+    out.extend_from_slice(&bytes[at..stop]);
+    loop {
+        match bytes.get(stop)? {
+            b'"' => return Some(stop + 1),
+            b'\\' => stop = unescape_one(bytes, stop + 1, out)?,
+            _ => return None,
+        }
+        let next = string_stop(bytes, stop);
+        out.extend_from_slice(&bytes[stop..next]);
+        stop = next;
+    }
+}
+
+fn unescape_one(bytes: &[u8], at: usize, out: &mut Vec<u8>) -> Option<usize> {
+    let byte = match bytes.get(at)? {
+        b'"' => b'"',
+        b'\\' => b'\\',
+        b'/' => b'/',
+        b'b' => 8,
+        b'f' => 12,
+        b'n' => b'\n',
+        b'r' => b'\r',
+        b't' => b'\t',
+        b'u' => {
+            let high = hex4(bytes, at + 1)?;
+            let (code, end) = match high {
+                0xd800..=0xdbff => {
+                    if bytes.get(at + 5..at + 7)? != b"\\u" {
+                        return None;
+                    }
+                    let low = hex4(bytes, at + 7)?;
+                    if !(0xdc00..=0xdfff).contains(&low) {
+                        return None;
+                    }
+                    (0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00), at + 11)
+                }
+                _ => (high, at + 5),
+            };
+            let mut utf8 = [0; 4];
+            out.extend_from_slice(char::from_u32(code)?.encode_utf8(&mut utf8).as_bytes());
+            return Some(end);
+        }
+        _ => return None,
+    };
+    out.push(byte);
+    Some(at + 1)
+}
+
+fn hex4(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.get(at..at + 4)?.iter().try_fold(0, |v, &b| Some(v << 4 | char::from(b).to_digit(16)?))
+}
