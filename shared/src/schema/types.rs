@@ -114,6 +114,31 @@ pub struct Column {
     pub transforms: Vec<Transform>,
     /// `weir.time_format` for timestamp and date columns
     pub time_format: TimeFormat,
+    /// `weir.json`: a `string` column that holds any JSON value as its JSON text
+    pub json: bool,
+}
+
+impl Column {
+    /// A column of that name and type, read from the field of that name, without any rule.
+    pub fn new(name: impl Into<String>, ty: HiveType) -> Self {
+        let name = name.into();
+        Self {
+            from: vec![name.clone()],
+            name,
+            ty,
+            comment: None,
+            required: false,
+            min: None,
+            max: None,
+            pattern: None,
+            allowed: None,
+            max_length: None,
+            default: None,
+            transforms: Vec::new(),
+            time_format: TimeFormat::Rfc3339,
+            json: false,
+        }
+    }
 }
 
 /// How a partition key is made.
