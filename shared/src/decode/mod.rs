@@ -25,6 +25,8 @@ use crate::dead_letter::Reason;
 use crate::error::Result;
 use crate::schema::TableSchema;
 
+pub use raw::text_at;
+
 use cursor::Cursor;
 use plan::Plan;
 use tape::TapePath;

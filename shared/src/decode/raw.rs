@@ -57,3 +57,38 @@ fn string_end(doc: &[u8], mut at: usize) -> usize {
         }
     }
 }
+
+/// The text of the scalar at `path` in a document, without decoding the rest: what `weir.route`
+/// compares. `None`: no such member, no scalar, or no JSON.
+pub fn text_at(doc: &[u8], path: &[String]) -> Option<String> {
+    let (mut spans, mut open) = (Vec::new(), Vec::new());
+    node_spans(doc, &mut spans, &mut open);
+    let text = |i: usize| spans.get(i).and_then(|&(start, end)| doc.get(start as usize..end as usize));
+    let mut at = 0;
+    for key in path {
+        if !text(at)?.starts_with(b"{") {
+            return None;
+        }
+        let end = spans[at].1;
+        let mut found = None;
+        let mut member = at + 1;
+        // The last of equal keys wins, as everywhere.
+        while spans.get(member).is_some_and(|span| span.0 < end) {
+            if serde_json::from_slice::<String>(text(member)?).ok()? == *key {
+                found = Some(member + 1);
+            }
+            let value_end = spans.get(member + 1)?.1;
+            member += 2;
+            while spans.get(member).is_some_and(|span| span.0 < value_end) {
+                member += 1;
+            }
+        }
+        at = found?;
+    }
+    let value = text(at)?;
+    match value.first()? {
+        b'"' => serde_json::from_slice(value).ok(),
+        b'{' | b'[' => None,
+        _ => String::from_utf8(value.to_vec()).ok(),
+    }
+}

@@ -1,0 +1,174 @@
+//! A file to load → lines with their byte offsets. Local or in a store; plain, gzip or zstd by its
+//! first bytes, never by its name.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use object_store::{ObjectStore, ObjectStoreExt};
+use sha2::{Digest, Sha256};
+use tokio::runtime::Handle;
+
+/// Bytes of the head and of the tail that go into a file's identity.
+const IDENTITY_BYTES: u64 = 64 << 10;
+/// Bytes asked of a remote store at once.
+const REMOTE_CHUNK: u64 = 8 << 20;
+const GZIP: &[u8] = &[0x1f, 0x8b];
+const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+
+/// Random access to the bytes of a file.
+pub trait ReadAt: Send + Sync {
+    /// Fill as much of `buf` as there is at `offset`; 0 at the end.
+    ///
+    /// # Errors
+    /// The file or store cannot be read.
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
+}
+
+impl ReadAt for File {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        FileExt::read_at(self, buf, offset)
+    }
+}
+
+struct Remote {
+    store: Arc<dyn ObjectStore>,
+    path: object_store::path::Path,
+    size: u64,
+    runtime: Handle,
+}
+
+impl ReadAt for Remote {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let end = (offset + buf.len() as u64).min(self.size);
+        if offset >= end {
+            return Ok(0);
+        }
+        let get = self.store.get_range(&self.path, offset..end);
+        let bytes = self.runtime.block_on(get).map_err(io::Error::other)?;
+        buf[..bytes.len()].copy_from_slice(&bytes);
+        Ok(bytes.len())
+    }
+}
+
+/// How the bytes are packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Packing {
+    /// As they are
+    Plain,
+    /// gzip, one or many members
+    Gzip,
+    /// zstd, one or many frames
+    Zstd,
+}
+
+/// A file to load.
+#[derive(Clone)]
+pub struct Source {
+    /// Its address: part of its identity, and what `_stream` says.
+    pub url: String,
+    /// Last part of the address.
+    pub name: String,
+    /// Bytes as stored.
+    pub size: u64,
+    /// Packing.
+    pub packing: Packing,
+    /// Hash of size, head and tail: a changed file is another file.
+    pub identity: String,
+    bytes: Arc<dyn ReadAt>,
+}
+
+impl Source {
+    /// Open a local path, `file://` or `s3://` address.
+    ///
+    /// # Errors
+    /// It is not there, or not a file.
+    pub fn open(address: &str, options: &[(String, String)], runtime: &Handle) -> Result<Self> {
+        if let Some((scheme, _)) = address.split_once("://")
+            && scheme != "file"
+        {
+            return Self::open_remote(address, options, runtime);
+        }
+        let path = PathBuf::from(address.strip_prefix("file://").unwrap_or(address));
+        let file = File::open(&path).with_context(|| format!("could not open {}", path.display()))?;
+        let meta = file.metadata().with_context(|| format!("could not open {}", path.display()))?;
+        if !meta.is_file() {
+            bail!("{} is not a file; give the files themselves, as in `weir ingest {}/*.ndjson`", path.display(), path.display());
+        }
+        let absolute = path.canonicalize().unwrap_or(path);
+        Self::describe(format!("file://{}", absolute.display()), meta.len(), Arc::new(file))
+    }
+
+    fn open_remote(address: &str, options: &[(String, String)], runtime: &Handle) -> Result<Self> {
+        let url = url::Url::parse(address).with_context(|| format!("{address} is not an address"))?;
+        let options = options.iter().map(|(k, v)| (k.as_str(), v.as_str()));
+        let (store, path) = object_store::parse_url_opts(&url, options)
+            .with_context(|| format!("could not open {address}; example: s3://bucket/events.ndjson.gz"))?;
+        let store: Arc<dyn ObjectStore> = store.into();
+        let meta = runtime.block_on(store.head(&path)).with_context(|| format!("could not open {address}"))?;
+        let remote = Remote { store, path, size: meta.size, runtime: runtime.clone() };
+        Self::describe(address.to_owned(), meta.size, Arc::new(remote))
+    }
+
+    fn describe(url: String, size: u64, bytes: Arc<dyn ReadAt>) -> Result<Self> {
+        let mut hash = Sha256::new();
+        hash.update(size.to_le_bytes());
+        let mut head = vec![0; IDENTITY_BYTES.min(size) as usize];
+        read_full(&*bytes, &mut head, 0).with_context(|| format!("could not read {url}"))?;
+        hash.update(&head);
+        let mut tail = vec![0; IDENTITY_BYTES.min(size) as usize];
+        read_full(&*bytes, &mut tail, size - tail.len() as u64).with_context(|| format!("could not read {url}"))?;
+        hash.update(&tail);
+        let packing = match &head {
+            h if h.starts_with(GZIP) => Packing::Gzip,
+            h if h.starts_with(ZSTD) => Packing::Zstd,
+            _ => Packing::Plain,
+        };
+        let identity = hash.finalize()[..16].iter().map(|b| format!("{b:02x}")).collect();
+        let name = url.rsplit('/').next().unwrap_or(&url).to_owned();
+        Ok(Self { url, name, size, packing, identity, bytes })
+    }
+
+    /// The bytes as stored, at random.
+    pub fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.bytes.read_at(buf, offset)
+    }
+
+    /// The bytes as stored, from the start.
+    pub fn reader(&self) -> impl Read + Send + use<> {
+        let from = Sequential { source: self.bytes.clone(), offset: 0 };
+        BufReader::with_capacity(if self.url.starts_with("file:") { 256 << 10 } else { REMOTE_CHUNK as usize }, from)
+    }
+}
+
+struct Sequential {
+    source: Arc<dyn ReadAt>,
+    offset: u64,
+}
+
+impl Read for Sequential {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.source.read_at(buf, self.offset)?;
+        self.offset += n as u64;
+        Ok(n)
+    }
+}
+
+fn read_full(source: &dyn ReadAt, buf: &mut [u8], mut offset: u64) -> io::Result<()> {
+    let mut filled = 0;
+    while filled < buf.len() {
+        match source.read_at(&mut buf[filled..], offset)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            n => (filled, offset) = (filled + n, offset + n as u64),
+        }
+    }
+    Ok(())
+}
+
+/// Whether a path names something that is there.
+pub fn exists(address: &str) -> bool {
+    address.contains("://") || Path::new(address).exists()
+}
