@@ -6,6 +6,8 @@
 mod apply;
 mod folder;
 mod partition;
+#[cfg(test)]
+mod tests;
 
 use std::fmt::Debug;
 use std::sync::Arc;
