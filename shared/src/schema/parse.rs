@@ -205,7 +205,7 @@ fn read_key(
         let (ty, column) = (columns[columns.len() - 1].ty.clone(), columns.len() - 1);
         return Ok(PartitionKey { name: name.clone(), ty, granularity, column });
     }
-    if declared.ty.trim().to_ascii_lowercase() != "string" {
+    if !declared.ty.trim().eq_ignore_ascii_case("string") {
         return Err(format!(
             "`{text}` is text, so that one key sorts as time: Type is `string`, found `{}`",
             declared.ty
