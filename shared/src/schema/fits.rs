@@ -101,8 +101,11 @@ pub(super) fn time_fits(text: &str, ty: &HiveType, format: &TimeFormat) -> Resul
 /// pattern has no time).
 fn pattern_reads(pattern: &str, text: &str, ty: &HiveType) -> Result<(), String> {
     let time = BrokenDownTime::parse(pattern, text).map_err(|e| e.to_string())?;
+    if *ty != HiveType::Date && time.timestamp().is_some() {
+        return Ok(());
+    }
     time.to_date().map_err(|e| e.to_string())?;
-    if *ty != HiveType::Date && time.timestamp().is_none() {
+    if *ty != HiveType::Date {
         time.to_time().map_err(|e| e.to_string())?;
     }
     Ok(())

@@ -279,6 +279,8 @@ impl<'a> Parser<'a> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -340,6 +342,48 @@ mod tests {
         ] {
             let error = text.parse::<HiveType>().unwrap_err();
             assert_eq!((error.position, error.problem.as_str()), (position, problem), "{text}");
+        }
+    }
+
+    fn any_type() -> impl Strategy<Value = HiveType> {
+        let leaf = prop_oneof![
+            Just(HiveType::Boolean),
+            Just(HiveType::BigInt),
+            Just(HiveType::String),
+            Just(HiveType::Timestamp),
+            (1u32..65_536).prop_map(HiveType::Varchar),
+            (1u8..=38).prop_flat_map(|precision| {
+                (0..=precision).prop_map(move |scale| HiveType::Decimal { precision, scale })
+            }),
+        ];
+        leaf.prop_recursive(6, 40, 5, |inner| {
+            let fields = proptest::collection::vec(inner.clone(), 1..5).prop_map(|types| {
+                let fields = types.into_iter().enumerate().map(|(i, ty)| StructField {
+                    name: format!("f{i}"),
+                    key: format!("f{i}"),
+                    ty,
+                });
+                HiveType::Struct(fields.collect())
+            });
+            prop_oneof![
+                inner.clone().prop_map(|item| HiveType::Array(Box::new(item))),
+                inner.prop_map(|value| HiveType::Map(Box::new(HiveType::String), Box::new(value))),
+                fields,
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn every_type_is_read_back_as_printed(ty in any_type()) {
+            prop_assert_eq!(ty.to_string().parse::<HiveType>(), Ok(ty));
+        }
+
+        #[test]
+        fn no_text_panics_and_errors_stay_inside_it(text in "[a-z<>(),: 0-9é]{0,40}|\\PC*") {
+            if let Err(error) = text.parse::<HiveType>() {
+                prop_assert!((1..=text.len() + 1).contains(&error.position));
+            }
         }
     }
 }

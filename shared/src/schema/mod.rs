@@ -20,6 +20,9 @@ mod parse;
 mod table_input;
 mod types;
 
+#[cfg(test)]
+mod tests;
+
 pub use arrow::arrow_type;
 pub use hive_type::HiveTypeError;
 pub use parameters::parse_duration;

@@ -209,6 +209,14 @@ mod tests {
     }
 
     #[test]
+    fn every_parameter_is_documented() {
+        let page = include_str!("../../../docs/TABLES.md");
+        for name in TABLE.iter().chain(COLUMN) {
+            assert!(page.contains(&format!("| `{name}` |")), "{name} is not in docs/TABLES.md");
+        }
+    }
+
+    #[test]
     fn places_are_keys_or_json_pointers() {
         for (text, keys) in [
             ("id.orig_h", Some(vec!["id.orig_h"])),

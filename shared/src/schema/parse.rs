@@ -205,7 +205,7 @@ fn read_key(
         let (ty, column) = (columns[columns.len() - 1].ty.clone(), columns.len() - 1);
         return Ok(PartitionKey { name: name.clone(), ty, granularity, column });
     }
-    if declared.ty.trim().to_ascii_lowercase() != "string" {
+    if !declared.ty.trim().eq_ignore_ascii_case("string") {
         return Err(format!(
             "`{text}` is text, so that one key sorts as time: Type is `string`, found `{}`",
             declared.ty
@@ -263,12 +263,12 @@ fn identity_column(declared: &ColumnInput, source: &str) -> Result<Column, Strin
 fn check_places(columns: &[Column]) -> Result<(), String> {
     for (i, a) in columns.iter().enumerate() {
         for b in &columns[..i] {
-            let (wide, narrow) = if a.from.len() <= b.from.len() { (a, b) } else { (b, a) };
+            let (wide, narrow) = if a.from.len() < b.from.len() { (a, b) } else { (b, a) };
             let overlap = narrow.from.starts_with(&wide.from);
             let beside = wide.json || (narrow.json && wide.from.len() == narrow.from.len());
             if overlap && !beside {
                 return Err(format!(
-                    "column `{}` would be read from inside column `{}` (`{}`); drop one, or keep the whole value as \
+                    "column `{}` would be read from what column `{}` holds already (`{}`); drop one, or keep the whole value as \
                      JSON text: \"weir.json\": \"true\" on a string column",
                     narrow.name,
                     wide.name,

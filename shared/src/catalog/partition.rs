@@ -1,0 +1,83 @@
+//! A partition's entry in the catalog, in the form of Glue's `PartitionInput`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::error::{Error, Result};
+use crate::schema::TableInput;
+
+/// A declared partition.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Partition {
+    /// Values of the partition keys, in order.
+    pub values: Vec<String>,
+    /// Where the files are.
+    pub storage_descriptor: PartitionStorage,
+    /// Free for those who close partitions.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parameters: BTreeMap<String, String>,
+    /// Everything else.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+/// The part of Glue's `StorageDescriptor` that differs between partitions.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct PartitionStorage {
+    /// Folder of the partition's files, with a slash at its end.
+    pub location: String,
+    /// Everything else.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+impl Partition {
+    /// A live partition of `table`: its files are in `<table's location>/live/<partition>/`.
+    pub(super) fn live(table: &TableInput, values: &[String]) -> Result<Self> {
+        let path = hive_path(table, values)?;
+        let location = table.storage_descriptor.location.as_deref().unwrap_or_default().trim_end_matches('/');
+        Ok(Self {
+            values: values.to_vec(),
+            storage_descriptor: PartitionStorage {
+                location: format!("{location}/live/{path}/"),
+                other: Map::new(),
+            },
+            parameters: BTreeMap::new(),
+            other: Map::new(),
+        })
+    }
+}
+
+/// `dt=2026-11-20/hour=2026-11-20-05`, escaped as Hive does it.
+pub(super) fn hive_path(table: &TableInput, values: &[String]) -> Result<String> {
+    let keys = &table.partition_keys;
+    if keys.len() != values.len() {
+        let problem =
+            format!("a partition has {} values ({values:?}), the table {} keys", values.len(), keys.len());
+        return Err(Error::Schema { table: table.name.clone(), problem });
+    }
+    let parts = keys.iter().zip(values).map(|(key, value)| format!("{}={}", key.name, escape(value)));
+    Ok(parts.collect::<Vec<_>>().join("/"))
+}
+
+/// Hive's `FileUtils.escapePathName`: an empty value is the null partition.
+fn escape(value: &str) -> String {
+    if value.is_empty() {
+        return "__HIVE_DEFAULT_PARTITION__".to_owned();
+    }
+    let mut escaped = String::new();
+    for c in value.chars() {
+        if c.is_ascii_control() || "\"#%'*/:=?\\{[]^".contains(c) {
+            // Only ASCII comes here, so the code point is the byte.
+            let _ = write!(escaped, "%{:02X}", u32::from(c));
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
+}
