@@ -16,7 +16,7 @@ fn main() {
         let mut at = 0u64; let mut out = 0;
         for line in text.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
             let id = RecordId { sequence: at.into(), subsequence: 0 };
-            match buffers.push(line, true, id, EpochMicros(1_795_000_000_000_000)).unwrap() { None => rows += 1, Some(d) => { bad += 1; if bad < 4 { eprintln!("{d:?}") } } }
+            match buffers.push(line, true, id, EpochMicros(1_795_500_000_000_000)).unwrap() { None => rows += 1, Some(d) => { bad += 1; if bad < 4 { eprintln!("{:?} {}", d.reason, d.path) } } }
             at += line.len() as u64 + 1;
             if buffers.encoded_bytes() > 16 << 20 { out += buffers.take_files().unwrap().iter().map(|f| f.bytes.len()).sum::<usize>(); }
         }
