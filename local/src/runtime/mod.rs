@@ -1,0 +1,5 @@
+//! The one-machine runtime: a Kinesis endpoint, an event source mapping and a Lambda host.
+pub mod endpoint;
+mod journal;
+pub mod lock;
+pub mod poller;
