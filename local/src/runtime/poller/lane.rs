@@ -10,6 +10,7 @@ use weir::record::SequenceNumber;
 use super::buffer::Buffer;
 use super::decide::{Condition, InvokeOutcome, Next, decide, expired_records};
 use super::envelope::{EventRecord, GivenUp, LastInvocation, MAX_RECORD_BYTES, event_json};
+use super::status::ShardStatus;
 use super::{Shared, Stop};
 
 /// A part of a batch that is delivered as one event.
@@ -137,15 +138,22 @@ impl Lane {
 
     /// The records of `batch` from `start` to `end` are done: remember it durably.
     async fn done(&self, batch: &[EventRecord], start: usize, end: usize) {
-        self.checkpoint(batch, start, end).await;
-        self.shared.board.update(&self.shard, |line| {
+        let tally = |line: &mut ShardStatus| {
             line.records_delivered += (end - start) as u64;
             line.batches_delivered += 1;
-            line.retries_in_progress = 0;
-        });
+        };
+        self.checkpoint(batch, start, end, tally).await;
     }
 
-    async fn checkpoint(&self, batch: &[EventRecord], start: usize, end: usize) {
+    async fn checkpoint(
+        &self,
+        batch: &[EventRecord],
+        start: usize,
+        end: usize,
+        tally: impl FnOnce(&mut ShardStatus),
+    ) {
+        // Counted before it leaves the pending ones: an idle status is a complete one.
+        self.shared.board.update(&self.shard, tally);
         self.buffer.acknowledge(self.index, end - start, batch.get(end));
         let positions = self.buffer.positions();
         let text = |position: Option<SequenceNumber>| position.map(|p| p.to_string());
@@ -156,8 +164,13 @@ impl Lane {
             self.show_error(format!("could not write the checkpoint: {error}"));
         }
         let checkpoint = text(positions.into_iter().min().flatten());
-        self.shared.board.update(&self.shard, |line| line.checkpoint = checkpoint);
-        self.show_pending();
+        let (count, oldest) = self.buffer.pending();
+        self.shared.board.update(&self.shard, |line| {
+            line.checkpoint = checkpoint;
+            line.retries_in_progress = 0;
+            line.records_pending = count;
+            line.oldest_pending_ms = oldest;
+        });
     }
 
     /// Hand a part of the batch to the destination; `false` if the poller is stopped before the
@@ -184,13 +197,11 @@ impl Lane {
             }
         }
         self.show_error(format!("gave up {} record(s): {}", records.len(), condition.name()));
-        self.checkpoint(batch, work.start, work.end).await;
-        let count = records.len() as u64;
-        self.shared.board.update(&self.shard, |line| {
+        let tally = |line: &mut ShardStatus| {
             line.batches_given_up += 1;
-            line.records_given_up += count;
-            line.retries_in_progress = 0;
-        });
+            line.records_given_up += records.len() as u64;
+        };
+        self.checkpoint(batch, work.start, work.end, tally).await;
         true
     }
 
