@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use axum::extract::{Request, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -34,6 +34,9 @@ pub const ACCOUNT: &str = "000000000000";
 pub const REGION: &str = "us-east-1";
 /// How long a stream may take to come into being or change its shards.
 const SETTLE: Duration = Duration::from_secs(10);
+
+/// A PutRecords request may carry 10 MiB of data (Kinesis quota), in base64.
+const MAX_REQUEST_BYTES: usize = 16 << 20;
 
 /// How to run the endpoint.
 #[derive(Clone)]
@@ -76,12 +79,14 @@ impl Endpoint {
             ..StoreOptions::default()
         });
         let now_s = config.clock.now().millis() as f64 / 1_000.0;
-        let journal = Journal::open(&config.state_dir.join("stream.journal"), &store, now_s, config.sync).await?;
+        let journal =
+            Journal::open(&config.state_dir.join("stream.journal"), &store, now_s, config.sync).await?;
         let gate = Arc::new(Gate { store, journal: RwLock::new(journal) });
-        let app = app.layer(from_fn_with_state(gate, pass));
-        let listener = TcpListener::bind(("127.0.0.1", config.port.unwrap_or(0))).await.with_context(|| {
-            format!("could not listen on 127.0.0.1:{}; choose another port", config.port.unwrap_or(0))
-        })?;
+        let app = app.layer(from_fn_with_state(gate, pass)).layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES));
+        let listener =
+            TcpListener::bind(("127.0.0.1", config.port.unwrap_or(0))).await.with_context(|| {
+                format!("could not listen on 127.0.0.1:{}; choose another port", config.port.unwrap_or(0))
+            })?;
         let address = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel::<()>();
         let server = tokio::spawn(ferrokinesis::serve_plain_http(listener, app, async {
@@ -220,7 +225,8 @@ mod tests {
         let records: Vec<_> = (from..from + count)
             .map(|n| json!({"PartitionKey": format!("k{n}"), "Data": base64_simd::STANDARD.encode_to_string(n.to_string())}))
             .collect();
-        let answer = kinesis.call("PutRecords", &json!({"StreamName": "clicks", "Records": records})).await.unwrap();
+        let answer =
+            kinesis.call("PutRecords", &json!({"StreamName": "clicks", "Records": records})).await.unwrap();
         let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
         assert_eq!(answer["FailedRecordCount"], 0);
     }
@@ -253,7 +259,12 @@ mod tests {
         // Dropped without a word, as by a kill; the journal is cut off in its last line.
         drop(endpoint);
         let journal = folder.path().join("stream.journal");
-        std::fs::File::options().append(true).open(&journal).unwrap().write_all(b"0123abcd {\"put\"").unwrap();
+        std::fs::File::options()
+            .append(true)
+            .open(&journal)
+            .unwrap()
+            .write_all(b"0123abcd {\"put\"")
+            .unwrap();
 
         tokio::time::sleep(Duration::from_millis(50)).await;
         let endpoint = Endpoint::start(config(folder.path())).await.unwrap();
@@ -273,6 +284,19 @@ mod tests {
             assert!(new.len() > old.len() && new.is_sorted(), "{shard}");
         }
         endpoint.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_full_request_is_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let endpoint = Endpoint::start(config(folder.path())).await.unwrap();
+        endpoint.ensure_stream("clicks", 1).await.unwrap();
+        let data = base64_simd::STANDARD.encode_to_string("x".repeat(10_000));
+        let records: Vec<_> =
+            (0..500).map(|n| json!({"PartitionKey": format!("k{n}"), "Data": data})).collect();
+        let body = json!({"StreamName": "clicks", "Records": records});
+        endpoint.client().call("PutRecords", &body).await.unwrap();
+        assert_eq!(read_all(endpoint.client()).await.len(), 500);
     }
 
     #[tokio::test]

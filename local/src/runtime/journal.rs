@@ -226,8 +226,11 @@ fn crc32(bytes: &[u8]) -> u32 {
 /// Put a stream back: its description, its records, and its counters, so that new sequence numbers
 /// go on after the old ones.
 async fn restore(store: &Store, name: &str, known: &mut Known) -> anyhow::Result<()> {
-    let Some(stream) = known.stream.clone() else { bail!("the journal has records of {name} without the stream") };
-    let failed = |e: ferrokinesis::error::KinesisErrorResponse| anyhow::anyhow!("could not restore {name}: {e:?}");
+    let Some(stream) = known.stream.clone() else {
+        bail!("the journal has records of {name} without the stream")
+    };
+    let failed =
+        |e: ferrokinesis::error::KinesisErrorResponse| anyhow::anyhow!("could not restore {name}: {e:?}");
     let (_, mut description, _) = stream.into_parts();
     description.stream_status = StreamStatus::Active;
     let shards = description.shards.clone();

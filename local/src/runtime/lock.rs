@@ -15,7 +15,8 @@ pub struct FolderLock {
 impl FolderLock {
     /// Take the folder, which is made if need be; an error names who has it.
     pub fn take(folder: &Path) -> anyhow::Result<Self> {
-        fs::create_dir_all(folder).with_context(|| format!("could not make the folder {}", folder.display()))?;
+        fs::create_dir_all(folder)
+            .with_context(|| format!("could not make the folder {}", folder.display()))?;
         let path: PathBuf = folder.join("lock");
         let open = File::options().create(true).truncate(false).read(true).write(true).open(&path);
         let mut file = open.with_context(|| format!("could not open {}", path.display()))?;
@@ -30,7 +31,9 @@ impl FolderLock {
                     holder.trim()
                 );
             }
-            Err(TryLockError::Error(e)) => return Err(e).with_context(|| format!("could not lock {}", path.display())),
+            Err(TryLockError::Error(e)) => {
+                return Err(e).with_context(|| format!("could not lock {}", path.display()));
+            }
         }
         file.set_len(0)?;
         file.seek(SeekFrom::Start(0))?;

@@ -73,7 +73,11 @@ pub(super) struct Invocation {
 
 impl Slot {
     /// Listen on a free port of loopback.
-    pub(super) async fn open(function_arn: &str, timeout: Duration, clock: Arc<dyn Clock>) -> std::io::Result<Self> {
+    pub(super) async fn open(
+        function_arn: &str,
+        timeout: Duration,
+        clock: Arc<dyn Clock>,
+    ) -> std::io::Result<Self> {
         let inner = Arc::new(Inner {
             desk: Mutex::default(),
             offered: Notify::new(),
@@ -196,7 +200,12 @@ async fn response(State(slot): State<Arc<Inner>>, Path(id): Path<String>, body: 
     slot.settle(&id, Reply::Answer(body))
 }
 
-async fn error(State(slot): State<Arc<Inner>>, Path(id): Path<String>, headers: HeaderMap, body: Bytes) -> Response {
+async fn error(
+    State(slot): State<Arc<Inner>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     let error = error_text(&headers, &body);
     slot.settle(&id, Reply::Error(error))
 }

@@ -12,7 +12,9 @@ use weir::clock::SystemClock;
 #[test]
 #[allow(clippy::disallowed_methods, reason = "the child's only settings")]
 fn as_function() {
-    let (Ok(api), Ok(role)) = (std::env::var("AWS_LAMBDA_RUNTIME_API"), std::env::var("TEST_ROLE")) else { return };
+    let (Ok(api), Ok(role)) = (std::env::var("AWS_LAMBDA_RUNTIME_API"), std::env::var("TEST_ROLE")) else {
+        return;
+    };
     if role == "dies at init" {
         std::process::exit(3);
     }
@@ -47,6 +49,9 @@ fn as_function() {
                 std::thread::sleep(Duration::from_millis(500));
                 http(&api, "POST", &format!("{base}/response"), "\"slept\"");
             }
+            _ if role == "accepts" => {
+                http(&api, "POST", &format!("{base}/response"), r#"{"batchItemFailures":[]}"#);
+            }
             _ => {
                 http(&api, "POST", &format!("{base}/response"), &event);
             }
@@ -57,7 +62,9 @@ fn as_function() {
 fn http(api: &str, method: &str, path: &str, body: &str) -> (String, String) {
     let mut stream = TcpStream::connect(api).unwrap();
     let length = body.len();
-    let head = format!("{method} {path} HTTP/1.1\r\nHost: {api}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {api}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+    );
     stream.write_all(head.as_bytes()).unwrap();
     stream.write_all(body.as_bytes()).unwrap();
     let mut answer = String::new();
@@ -116,7 +123,9 @@ async fn invocations_end_in_answers_and_errors_and_the_process_is_kept() {
     assert_eq!(host.processes_started(), 1);
     let InvokeOutcome::Answer(env) = invoke(&host, "env").await else { panic!("no answer") };
     let env: Vec<String> = serde_json::from_slice(&env).unwrap();
-    for wanted in ["AWS_LAMBDA_FUNCTION_NAME=ingest", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE=512", "TEST_ROLE=serves"] {
+    for wanted in
+        ["AWS_LAMBDA_FUNCTION_NAME=ingest", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE=512", "TEST_ROLE=serves"]
+    {
         assert!(env.iter().any(|v| v == wanted), "{env:?}");
     }
     assert!(!env.iter().any(|v| v.starts_with("CARGO")), "the host's environment leaks: {env:?}");
@@ -137,6 +146,7 @@ async fn a_crash_or_a_time_out_fails_its_invocation_and_the_next_has_a_new_proce
     assert_eq!(invoke(&host, "hello").await, answer("\"hello\""));
     // Killed while idle: nothing fails.
     assert_eq!(host.kill_processes(), 1);
+    tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(invoke(&host, "hello").await, answer("\"hello\""));
     // Killed at work: the invocation fails.
     let (slow, ()) = tokio::join!(invoke(&host, "slow"), async {

@@ -52,9 +52,9 @@ enum Ready {
 
 /// Which lane takes a partition key: FNV-1a, stable from run to run.
 pub(super) fn lane_of(partition_key: &str, lanes: usize) -> usize {
-    let hash = partition_key
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash = partition_key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
     (hash % lanes.max(1) as u64) as usize
 }
 
@@ -151,13 +151,19 @@ impl Buffer {
         Ready::Batch(records)
     }
 
-    /// `count` more records of the lane's batch are done; `next` is the batch's first that is not.
-    pub(super) fn acknowledge(&self, lane: usize, count: usize, next: Option<&EventRecord>) {
+    /// The lane's batch is done up to before `next`, its first record that is not.
+    pub(super) fn advance(&self, lane: usize, next: Option<&EventRecord>) {
+        let mut inner = self.lock();
+        let lane = &mut inner.lanes[lane];
+        let next = next.or_else(|| lane.queue.front().map(|(record, _)| record));
+        lane.first_pending = next.map(|r| (r.previous, r.arrived_at.millis()));
+    }
+
+    /// `count` more records of the lane's batch are done, and that is written down.
+    pub(super) fn release(&self, lane: usize, count: usize) {
         let mut inner = self.lock();
         let lane = &mut inner.lanes[lane];
         lane.in_flight = lane.in_flight.saturating_sub(count);
-        let next = next.or_else(|| lane.queue.front().map(|(record, _)| record));
-        lane.first_pending = next.map(|r| (r.previous, r.arrived_at.millis()));
     }
 
     /// Per lane, up to where all of its records are done.
@@ -211,13 +217,15 @@ mod tests {
         assert_eq!(buffer.pending(), (5, Some(1)));
         let batch = buffer.next_batch(0, NOW).await.unwrap();
         assert_eq!(batch.len(), 2);
-        buffer.acknowledge(0, 1, batch.get(1));
+        buffer.advance(0, batch.get(1));
         assert_eq!(buffer.positions(), [number(2), number(1)]);
-        buffer.acknowledge(0, 1, None);
+        buffer.advance(0, None);
+        buffer.release(0, 2);
         assert_eq!(buffer.positions(), [number(3), number(1)]);
         let batch = buffer.next_batch(0, NOW).await.unwrap();
         assert_eq!(batch[0].sequence_text.as_ref(), "4");
-        buffer.acknowledge(0, 1, None);
+        buffer.advance(0, None);
+        buffer.release(0, 1);
         // Nothing of lane 0 is pending: it is done up to what was read.
         assert_eq!(buffer.positions(), [number(5), number(1)]);
         assert_eq!(buffer.pending(), (2, Some(2)));

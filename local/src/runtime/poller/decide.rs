@@ -146,11 +146,7 @@ pub fn read_answer(answer: &[u8], sequence_numbers: &[&str]) -> Verdict {
 }
 
 /// How many records at the head of a batch are too old to be delivered.
-pub fn expired_records(
-    arrivals_ms: impl IntoIterator<Item = i64>,
-    now_ms: i64,
-    policy: &Policy,
-) -> usize {
+pub fn expired_records(arrivals_ms: impl IntoIterator<Item = i64>, now_ms: i64, policy: &Policy) -> usize {
     let Some(maximum) = policy.maximum_record_age_ms else { return 0 };
     arrivals_ms.into_iter().take_while(|arrived| now_ms.saturating_sub(*arrived) > maximum).count()
 }
@@ -193,7 +189,10 @@ mod tests {
             (r#"{"batchItemFailures":[{"itemIdentifier":13}]}"#, Verdict::Failed),
             // partial answers
             (r#"{"batchItemFailures":[{"itemIdentifier":"13"}]}"#, Verdict::FailedFrom(2)),
-            (r#"{"batchItemFailures":[{"itemIdentifier":"14"},{"itemIdentifier":"12"}]}"#, Verdict::FailedFrom(1)),
+            (
+                r#"{"batchItemFailures":[{"itemIdentifier":"14"},{"itemIdentifier":"12"}]}"#,
+                Verdict::FailedFrom(1),
+            ),
             (r#"{"batchItemFailures":[{"itemIdentifier":"11"}]}"#, Verdict::FailedFrom(0)),
             // other shapes
             (r#"{"statusCode":200}"#, Verdict::Success),

@@ -273,7 +273,8 @@ mod tests {
     #[test]
     fn an_event_has_the_fields_that_aws_sends() {
         let names = Names::new(ARN, "ingest");
-        let event: Value = serde_json::from_slice(&event_json(&[record(&names, 7), record(&names, 8)])).unwrap();
+        let event: Value =
+            serde_json::from_slice(&event_json(&[record(&names, 7), record(&names, 8)])).unwrap();
         assert_eq!(event["Records"].as_array().unwrap().len(), 2);
         assert_eq!(
             event["Records"][0],

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
-use weir::record::SequenceNumber;
 
 use super::buffer::Buffer;
 use super::decide::{Condition, InvokeOutcome, Next, decide, expired_records};
@@ -152,24 +151,23 @@ impl Lane {
         end: usize,
         tally: impl FnOnce(&mut ShardStatus),
     ) {
-        // Counted before it leaves the pending ones: an idle status is a complete one.
-        self.shared.board.update(&self.shard, tally);
-        self.buffer.acknowledge(self.index, end - start, batch.get(end));
-        let positions = self.buffer.positions();
-        let text = |position: Option<SequenceNumber>| position.map(|p| p.to_string());
-        let lanes: Vec<_> = positions.iter().copied().map(text).collect();
-        self.shared.state.update(|c| c.shards.entry(self.shard.to_string()).or_default().lanes = lanes);
+        self.buffer.advance(self.index, batch.get(end));
+        // Positions are taken under the lock of what they go to, so that lanes which finish at the
+        // same time cannot set each other back.
+        self.shared.state.update(|checkpoints| {
+            let lanes = self.buffer.positions().into_iter().map(|p| p.map(|p| p.to_string())).collect();
+            checkpoints.shards.entry(self.shard.to_string()).or_default().lanes = lanes;
+        });
         if let Err(error) = self.shared.state.save().await {
             // Only redelivery follows from an old checkpoint, so the work goes on.
             self.show_error(format!("could not write the checkpoint: {error}"));
         }
-        let checkpoint = text(positions.into_iter().min().flatten());
-        let (count, oldest) = self.buffer.pending();
         self.shared.board.update(&self.shard, |line| {
-            line.checkpoint = checkpoint;
+            self.buffer.release(self.index, end - start);
+            tally(line);
+            line.checkpoint = self.buffer.positions().into_iter().min().flatten().map(|p| p.to_string());
             line.retries_in_progress = 0;
-            line.records_pending = count;
-            line.oldest_pending_ms = oldest;
+            (line.records_pending, line.oldest_pending_ms) = self.buffer.pending();
         });
     }
 
@@ -218,10 +216,8 @@ impl Lane {
     }
 
     fn show_pending(&self) {
-        let (count, oldest) = self.buffer.pending();
         self.shared.board.update(&self.shard, |line| {
-            line.records_pending = count;
-            line.oldest_pending_ms = oldest;
+            (line.records_pending, line.oldest_pending_ms) = self.buffer.pending();
         });
     }
 

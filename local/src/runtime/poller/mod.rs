@@ -34,10 +34,10 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use weir::clock::Clock;
 
+pub(crate) use config::Stop;
 pub use config::{
     Backoff, MAX_BATCH_SIZE, MAX_PARALLELIZATION_FACTOR, MAX_WINDOW, MappingConfig, StartingPosition,
 };
-pub(crate) use config::Stop;
 pub use decide::InvokeOutcome;
 pub use destination::Destination;
 pub(crate) use lane::uuid_form;
@@ -76,8 +76,10 @@ pub struct PollerConfig {
     pub endpoint: String,
     /// The mapping.
     pub mapping: MappingConfig,
-    /// Folder of `checkpoints.json` and `status.json`.
+    /// Folder of `checkpoints.json`.
     pub state_dir: PathBuf,
+    /// File that always holds the newest [`Status`] as JSON.
+    pub status_file: PathBuf,
     /// Where given-up batches go.
     pub destination: Destination,
     /// The clock that record ages are measured with.
@@ -116,7 +118,8 @@ impl Poller {
             .with_context(|| format!("could not make the folder {}", config.state_dir.display()))?;
         let kinesis = Kinesis::new(&config.endpoint)?;
         let stream = kinesis.describe(&config.mapping.stream).await;
-        let stream = stream.with_context(|| format!("stream {} at {}", config.mapping.stream, config.endpoint))?;
+        let stream =
+            stream.with_context(|| format!("stream {} at {}", config.mapping.stream, config.endpoint))?;
         let state = StateFile::open(&config.state_dir.join("checkpoints.json"))?;
         let shared = Arc::new(Shared {
             names: Names::new(&stream.stream_arn, &config.mapping.function),
@@ -131,13 +134,9 @@ impl Poller {
         });
         let first_iterators = shared.begin(stream.stream_creation_timestamp).await?;
         let (stop, stopped) = Stop::new();
-        let supervisor = Supervisor {
-            shared: shared.clone(),
-            stop: stopped,
-            first_iterators,
-            running: HashMap::new(),
-        };
-        let status_path = config.state_dir.join("status.json");
+        let supervisor =
+            Supervisor { shared: shared.clone(), stop: stopped, first_iterators, running: HashMap::new() };
+        let status_path = config.status_file;
         let (board, path) = (shared.clone(), status_path.clone());
         let writer = tokio::spawn(async move { board.board.write_to(path).await });
         Ok(Self { shared, status_path, stop, supervisor: tokio::spawn(supervisor.run()), writer })

@@ -63,7 +63,11 @@ impl ShardReader {
                 Ok(Progress::End) => return,
                 Ok(progress) => {
                     failures = 0;
-                    if progress == Progress::More { Duration::ZERO } else { self.shared.mapping.poll_interval }
+                    if progress == Progress::More {
+                        Duration::ZERO
+                    } else {
+                        self.shared.mapping.poll_interval
+                    }
                 }
                 Err(error) => {
                     failures += 1;
@@ -100,10 +104,8 @@ impl ShardReader {
         }
         let end = got.next_shard_iterator.is_none();
         buffer.pushed(end);
-        let (count, oldest) = buffer.pending();
         self.shared.board.update(&self.shard, |line| {
-            line.records_pending = count;
-            line.oldest_pending_ms = oldest;
+            (line.records_pending, line.oldest_pending_ms) = buffer.pending();
         });
         *iterator = got.next_shard_iterator;
         Ok(match (end, filled) {

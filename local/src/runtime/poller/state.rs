@@ -46,7 +46,10 @@ impl StateFile {
     pub fn open(path: &Path) -> anyhow::Result<Self> {
         let checkpoints = match fs::read(path) {
             Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| {
-                format!("could not read {}; delete it to deliver the stream again from its start", path.display())
+                format!(
+                    "could not read {}; delete it to deliver the stream again from its start",
+                    path.display()
+                )
             })?,
             Err(e) if e.kind() == io::ErrorKind::NotFound => Checkpoints::default(),
             Err(e) => return Err(e).with_context(|| format!("could not read {}", path.display())),

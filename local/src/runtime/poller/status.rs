@@ -91,7 +91,8 @@ pub(super) struct Board {
 impl Board {
     /// An empty board.
     pub(super) fn new(endpoint: &str, stream: &str, clock: Arc<dyn Clock>) -> Self {
-        let status = Status { endpoint: endpoint.to_owned(), stream: stream.to_owned(), ..Default::default() };
+        let status =
+            Status { endpoint: endpoint.to_owned(), stream: stream.to_owned(), ..Default::default() };
         Self { status: Mutex::new(status), changed: Notify::new(), clock }
     }
 

@@ -51,6 +51,7 @@ impl Bench {
             endpoint: self.endpoint.url(),
             mapping,
             state_dir: self.folder.path().join("poller"),
+            status_file: self.folder.path().join("status.json"),
             destination: Destination::folder(self.folder.path().join("failed")).unwrap(),
             clock: Arc::new(SystemClock),
             report: Arc::new(|_: &str| {}),
@@ -176,12 +177,14 @@ async fn records_stay_in_order_per_key_through_a_split_and_a_merge() {
             "NewStartingHashKey": "42535295865117307932921825928971026432"});
         bench.manage("SplitShard", halves).await;
         bench.put_numbers(2_000..3_500).await;
-        let merge = json!({"ShardToMerge": "shardId-000000000003", "AdjacentShardToMerge": "shardId-000000000001"});
+        let merge =
+            json!({"ShardToMerge": "shardId-000000000003", "AdjacentShardToMerge": "shardId-000000000001"});
         bench.manage("MergeShards", merge).await;
         bench.put_numbers(3_500..5_000).await;
         eventually("5,000 records", || numbers(&seen).len() >= 5_000).await;
         eventually("closed parents", || {
-            let states: BTreeMap<_, _> = poller.status().shards.into_iter().map(|(k, v)| (k, v.state)).collect();
+            let states: BTreeMap<_, _> =
+                poller.status().shards.into_iter().map(|(k, v)| (k, v.state)).collect();
             states.values().filter(|s| **s == ShardState::Closed).count() == 3 && states.len() == 5
         })
         .await;
@@ -190,7 +193,7 @@ async fn records_stay_in_order_per_key_through_a_split_and_a_merge() {
         let status = poller.status();
         assert_eq!(status.records_delivered(), 5_000, "{status:?}");
         poller.stop(Duration::from_secs(5)).await;
-        let written = std::fs::read(bench.folder.path().join("poller/status.json")).unwrap();
+        let written = std::fs::read(bench.folder.path().join("status.json")).unwrap();
         let written: Status = serde_json::from_slice(&written).unwrap();
         assert_eq!(written.shards, status.shards);
     }
@@ -271,7 +274,8 @@ async fn a_killed_poller_goes_on_from_its_file() {
     });
     let poller = Poller::start(config.clone(), stuck).await.unwrap();
     eventually("ten events", || first.lock().unwrap().len() == 10).await;
-    eventually("acknowledged", || poller.status().records_delivered() as usize == numbers(&first).len()).await;
+    eventually("acknowledged", || poller.status().records_delivered() as usize == numbers(&first).len())
+        .await;
     drop(poller);
 
     let second = Seen::default();
@@ -322,32 +326,62 @@ async fn records_past_their_age_are_kept_and_not_delivered() {
     assert_eq!(objects[0].get("responseContext"), None);
 }
 
+/// An endpoint with one shard whose second of three records is 5 MB, which the embedded endpoint
+/// does not take.
+async fn endpoint_with_a_large_record() -> String {
+    let answer = |headers: axum::http::HeaderMap| async move {
+        let target = headers["x-amz-target"].to_str().unwrap().rsplit('.').next().unwrap().to_owned();
+        let record = |n: u32, data: String| {
+            let data = base64_simd::STANDARD.encode_to_string(data);
+            json!({"SequenceNumber": n.to_string(), "PartitionKey": "k", "Data": data,
+                "ApproximateArrivalTimestamp": SystemClock.now().millis() / 1_000})
+        };
+        axum::Json(match target.as_str() {
+            "DescribeStreamSummary" => {
+                json!({"StreamDescriptionSummary": {"StreamARN": "arn:aws:kinesis:::stream/x",
+                "StreamStatus": "ACTIVE", "StreamCreationTimestamp": 1.0}})
+            }
+            "ListShards" => json!({"Shards": [{"ShardId": "shardId-000000000000",
+                "HashKeyRange": {"StartingHashKey": "0", "EndingHashKey": "1"}, "SequenceNumberRange": {}}]}),
+            "GetShardIterator" => json!({"ShardIterator": "i"}),
+            _ => json!({"MillisBehindLatest": 0,
+                "Records": [record(1, "1".into()), record(2, "2".repeat(5_000_000)), record(3, "3".into())]}),
+        })
+    };
+    let app = axum::Router::new().route("/", axum::routing::post(answer));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    url
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_record_that_fits_no_event_is_kept_and_the_rest_is_delivered() {
     let bench = Bench::new(1).await;
-    let arn = "arn:aws:kinesis:us-east-1:000000000000:stream/clicks";
-    let larger = json!({"StreamARN": arn, "MaxRecordSizeInKiB": 10_240});
-    bench.endpoint.client().call("UpdateMaxRecordSize", &larger).await.unwrap();
-    bench.put_numbers(0..2).await;
-    let body = json!({"StreamName": STREAM, "PartitionKey": "big",
-        "Data": base64_simd::STANDARD.encode_to_string("9".repeat(5_000_000))});
-    bench.endpoint.client().call("PutRecord", &body).await.unwrap();
-    bench.put_numbers(2..4).await;
     let seen = Seen::default();
-    let poller = Poller::start(bench.config(), function(&seen, |_| success())).await.unwrap();
-    eventually("delivered", || poller.status().records_delivered() == 4).await;
-    assert_eq!(numbers(&seen), [0, 1, 2, 3]);
+    let mut config = bench.config();
+    config.endpoint = endpoint_with_a_large_record().await;
+    let poller = Poller::start(config, function(&seen, |_| success())).await.unwrap();
+    eventually("delivered", || poller.status().records_delivered() == 2).await;
+    assert_eq!(numbers(&seen), [1, 3]);
     let objects = bench.failed();
+    assert_eq!(objects.len(), 1);
     assert_eq!(objects[0]["requestContext"]["condition"], "PayloadSizeExceeded");
-    assert_eq!(objects[0]["KinesisBatchInfo"]["batchSize"], 1);
+    assert_eq!(objects[0]["KinesisBatchInfo"]["startSequenceNumber"], "2");
+    assert_eq!(objects[0]["payload"]["Records"][0]["kinesis"]["data"].as_str().unwrap().len(), 6_666_668);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_mapping_begins_where_it_is_told() {
     let bench = Bench::new(2).await;
     bench.put_numbers(0..20).await;
-    bench.manage("SplitShard", json!({"ShardToSplit": "shardId-000000000001",
-        "NewStartingHashKey": "255211775190703847597530955573826158592"})).await;
+    bench
+        .manage(
+            "SplitShard",
+            json!({"ShardToSplit": "shardId-000000000001",
+        "NewStartingHashKey": "255211775190703847597530955573826158592"}),
+        )
+        .await;
     let seen = Seen::default();
     let mut config = bench.config();
     config.mapping.starting_position = StartingPosition::Latest;
