@@ -18,6 +18,18 @@ fn as_function() {
     if role == "dies at init" {
         std::process::exit(3);
     }
+    if role == "lambda_runtime" {
+        let handler = lambda_runtime::service_fn(|event: lambda_runtime::LambdaEvent<serde_json::Value>| async move {
+            if event.payload == "error" {
+                return Err(lambda_runtime::Error::from("no"));
+            }
+            let left = event.context.deadline().duration_since(std::time::SystemTime::now())?;
+            assert!(left > Duration::from_secs(1) && left <= Duration::from_secs(2), "{left:?}");
+            Ok(serde_json::json!([event.payload, event.context.invoked_function_arn, event.context.env_config.memory]))
+        });
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(lambda_runtime::run(handler)).unwrap();
+    }
     if role == "reports init" {
         let body = r#"{"errorType":"Setting","errorMessage":"WEIR_LAKE: not set"}"#;
         http(&api, "POST", "/2018-06-01/runtime/init/error", body);
@@ -131,6 +143,21 @@ async fn invocations_end_in_answers_and_errors_and_the_process_is_kept() {
     assert!(!env.iter().any(|v| v.starts_with("CARGO")), "the host's environment leaks: {env:?}");
     let log = std::fs::read_to_string(folder.path().join("function.log")).unwrap();
     assert!(log.contains("saw \"hello\""), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_rust_runtime_client_is_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = FunctionHost::new(config("lambda_runtime", folder.path())).unwrap();
+    host.warm().await.unwrap();
+    let expected = r#"["hello","arn:aws:lambda:us-east-1:000000000000:function:ingest",512]"#;
+    assert_eq!(invoke(&host, "hello").await, answer(expected));
+    let outcome = invoke(&host, "error").await;
+    assert!(matches!(&outcome, InvokeOutcome::FunctionError(e) if e.ends_with(": no")), "{outcome:?}");
+    let large = "x".repeat(5_000_000);
+    let InvokeOutcome::Answer(echo) = invoke(&host, &large).await else { panic!("no answer") };
+    assert!(echo.len() > 5_000_000);
+    assert_eq!(host.processes_started(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

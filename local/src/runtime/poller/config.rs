@@ -89,7 +89,7 @@ impl MappingConfig {
             },
             parallelization_factor: 1,
             starting_position: StartingPosition::TrimHorizon,
-            poll_interval: Duration::from_millis(100),
+            poll_interval: Duration::from_millis(50),
             discovery_interval: Duration::from_secs(1),
             backoff: Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(30) },
         }
