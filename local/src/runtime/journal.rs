@@ -1,0 +1,298 @@
+//! What the embedded endpoint has acknowledged, in one append-only file, so that it survives the
+//! process: every stream as it was made and every record with the sequence number it was given.
+//!
+//! The endpoint's own durable mode writes everything it holds again with every request, in a form
+//! several times as large, and cannot read on after a write that was cut off; so it is not used.
+//! A line is the CRC-32 of its JSON in hex, a space, the JSON. A last line that was cut off was
+//! never acknowledged and is dropped.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use ferrokinesis::persistence::PersistentStream;
+use ferrokinesis::store::Store;
+use ferrokinesis::types::{StoredRecord, Stream, StreamStatus};
+use ferrokinesis::{sequence, types};
+use serde::{Deserialize, Serialize};
+
+/// Key in the store, partition key, base64 payload, arrival in seconds.
+type Record = (String, String, String, f64);
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Entry {
+    Stream(PersistentStream),
+    Deleted(String),
+    Put(String, Vec<Record>),
+}
+
+/// A stream as the journal knows it.
+#[derive(Default)]
+struct Known {
+    /// JSON of its newest description, to notice a change.
+    description: Vec<u8>,
+    stream: Option<PersistentStream>,
+    /// Newest key of each shard.
+    newest: Vec<Option<String>>,
+    /// The next record's index of each shard, over all records there ever were.
+    next: Vec<u64>,
+    /// Only while loading.
+    records: BTreeMap<String, Record>,
+}
+
+/// The open journal.
+pub(super) struct Journal {
+    file: File,
+    known: BTreeMap<String, Known>,
+    sync: bool,
+}
+
+impl Journal {
+    /// Read the journal of a folder and put everything it holds into an empty store. With `sync`
+    /// an acknowledged record also survives a power cut, at the price of a disk flush a request.
+    pub(super) async fn open(path: &Path, store: &Store, now_s: f64, sync: bool) -> anyhow::Result<Self> {
+        let (mut known, mut entries_dropped) = load(path)?;
+        for (name, stream) in &mut known {
+            entries_dropped |= stream.forget_expired(now_s);
+            restore(store, name, stream).await?;
+        }
+        if entries_dropped {
+            rewrite(path, &known)?;
+        }
+        known.values_mut().for_each(|k| k.records.clear());
+        let file = File::options().create(true).append(true).open(path);
+        let file = file.with_context(|| format!("could not open {}", path.display()))?;
+        Ok(Self { file, known, sync })
+    }
+
+    /// Write down what the store holds and the journal does not. Nobody may change the store
+    /// meanwhile.
+    pub(super) async fn append_changes(&mut self, store: &Store) -> anyhow::Result<()> {
+        let mut lines = Vec::new();
+        let names = store.list_stream_names().await;
+        let gone: Vec<String> = self.known.keys().filter(|name| !names.contains(name)).cloned().collect();
+        for name in gone {
+            self.known.remove(&name);
+            write_line(&mut lines, &Entry::Deleted(name))?;
+        }
+        for name in names {
+            let Ok(stream) = store.get_stream(&name).await else { continue };
+            let known = self.known.entry(name.clone()).or_default();
+            known.append_description(&name, &stream, &mut lines)?;
+            let mut new: Vec<Record> = Vec::new();
+            for shard in 0..stream.shards.len() {
+                known.take_new_records(store, &name, shard, &mut new).await;
+            }
+            if !new.is_empty() {
+                write_line(&mut lines, &Entry::Put(name, new))?;
+            }
+        }
+        if !lines.is_empty() {
+            self.file.write_all(&lines).context("could not write the stream's journal")?;
+            if self.sync {
+                self.file.sync_data().context("could not flush the stream's journal")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Known {
+    fn append_description(&mut self, name: &str, stream: &Stream, lines: &mut Vec<u8>) -> anyhow::Result<()> {
+        let counters = vec![0; stream.shards.len()];
+        let stream = PersistentStream::from_stream(name.to_owned(), stream, counters);
+        let description = serde_json::to_vec(&stream)?;
+        if description != self.description {
+            write_line(lines, &Entry::Stream(stream))?;
+            self.description = description;
+        }
+        Ok(())
+    }
+
+    async fn take_new_records(&mut self, store: &Store, name: &str, shard: usize, new: &mut Vec<Record>) {
+        if self.newest.len() <= shard {
+            self.newest.resize(shard + 1, None);
+        }
+        let begin = sequence::shard_ix_to_hex(shard as i64);
+        let end = sequence::shard_ix_to_hex(shard as i64 + 1);
+        // The smallest text after a key is the key and a zero byte.
+        let after = self.newest[shard].as_ref().map_or(format!("{begin}/"), |key| format!("{key}\0"));
+        for (key, record) in store.get_records_range(name, &after, &end).await {
+            self.newest[shard] = Some(key.clone());
+            new.push((key, record.partition_key, record.data, record.approximate_arrival_timestamp));
+        }
+    }
+
+    fn describe(&mut self, mut stream: PersistentStream) -> anyhow::Result<()> {
+        for (shard, next) in std::mem::take(&mut stream.shard_counters).into_iter().enumerate() {
+            self.count(shard, next);
+        }
+        stream.shard_counters = vec![0; stream.shards.len()];
+        self.description = serde_json::to_vec(&stream)?;
+        self.stream = Some(stream);
+        Ok(())
+    }
+
+    fn put(&mut self, record: Record) {
+        let Some((shard, index)) = place(&record.0) else { return };
+        self.count(shard, index + 1);
+        self.records.insert(record.0.clone(), record);
+    }
+
+    fn count(&mut self, shard: usize, next: u64) {
+        if self.next.len() <= shard {
+            self.next.resize(shard + 1, 0);
+        }
+        self.next[shard] = self.next[shard].max(next);
+    }
+
+    /// Drop what is past the stream's retention; whether that was worth a new file.
+    fn forget_expired(&mut self, now_s: f64) -> bool {
+        let Some(stream) = &self.stream else { return false };
+        let oldest = now_s - f64::from(stream.retention_period_hours) * 3_600.0;
+        let before = self.records.len();
+        self.records.retain(|_, record| record.3 >= oldest);
+        (before - self.records.len()) * 4 > before
+    }
+}
+
+/// Index of a key's shard, and the record's index in it.
+fn place(key: &str) -> Option<(usize, u64)> {
+    let (shard, number) = key.split_once('/')?;
+    let shard = usize::from_str_radix(shard, 16).ok()?;
+    Some((shard, sequence::parse_sequence(number).ok()?.seq_ix?))
+}
+
+fn load(path: &Path) -> anyhow::Result<(BTreeMap<String, Known>, bool)> {
+    let mut known: BTreeMap<String, Known> = BTreeMap::new();
+    let mut deleted = false;
+    let Ok(file) = File::open(path) else { return Ok((known, false)) };
+    let mut reader = BufReader::new(&file);
+    let (mut line, mut good_bytes) = (Vec::new(), 0);
+    loop {
+        line.clear();
+        let read = reader.read_until(b'\n', &mut line)?;
+        if read == 0 {
+            return Ok((known, deleted));
+        }
+        let Some(entry) = read_line(&line) else { break };
+        good_bytes += read as u64;
+        match entry {
+            Entry::Stream(stream) => {
+                let known = known.entry(stream.name.clone()).or_default();
+                known.describe(stream)?;
+            }
+            Entry::Deleted(name) => deleted |= known.remove(&name).is_some(),
+            Entry::Put(name, records) => {
+                let known = known.entry(name).or_default();
+                records.into_iter().for_each(|record| known.put(record));
+            }
+        }
+    }
+    if reader.read_until(b'\n', &mut Vec::new())? > 0 {
+        bail!(
+            "{} is damaged at byte {good_bytes}; move it away to begin with an empty stream",
+            path.display()
+        );
+    }
+    File::options().write(true).open(path)?.set_len(good_bytes)?;
+    Ok((known, deleted))
+}
+
+fn read_line(line: &[u8]) -> Option<Entry> {
+    let line = line.strip_suffix(b"\n")?;
+    let (crc, json) = (line.get(..8)?, line.get(9..)?);
+    let crc = u32::from_str_radix(std::str::from_utf8(crc).ok()?, 16).ok()?;
+    (crc32(json) == crc).then(|| serde_json::from_slice(json).ok())?
+}
+
+fn write_line(out: &mut Vec<u8>, entry: &Entry) -> anyhow::Result<()> {
+    let json = serde_json::to_vec(entry)?;
+    write!(out, "{:08x} ", crc32(&json))?;
+    out.extend_from_slice(&json);
+    out.push(b'\n');
+    Ok(())
+}
+
+fn crc32(bytes: &[u8]) -> u32 {
+    let mut crc = flate2::Crc::new();
+    crc.update(bytes);
+    crc.sum()
+}
+
+/// Put a stream back: its description, its records, and its counters, so that new sequence numbers
+/// go on after the old ones.
+async fn restore(store: &Store, name: &str, known: &mut Known) -> anyhow::Result<()> {
+    let Some(stream) = known.stream.clone() else {
+        bail!("the journal has records of {name} without the stream")
+    };
+    let failed =
+        |e: ferrokinesis::error::KinesisErrorResponse| anyhow::anyhow!("could not restore {name}: {e:?}");
+    let (_, mut description, _) = stream.into_parts();
+    description.stream_status = StreamStatus::Active;
+    let shards = description.shards.clone();
+    store.put_stream(name, description).await.map_err(failed)?;
+    known.next.resize(shards.len(), 0);
+    known.newest = vec![None; shards.len()];
+    let mut batch = Vec::with_capacity(known.records.len());
+    for (key, record) in &known.records {
+        let Some((shard, _)) = place(key).filter(|(shard, _)| *shard < shards.len()) else { continue };
+        known.newest[shard] = known.newest[shard].take().max(Some(key.clone()));
+        let record = StoredRecord {
+            partition_key: record.1.clone(),
+            data: record.2.clone(),
+            approximate_arrival_timestamp: record.3,
+        };
+        batch.push((key.clone(), record));
+    }
+    store.put_records_batch(name, &batch).await.map_err(failed)?;
+    for (shard, next) in shards.iter().zip(&known.next) {
+        advance_counter(store, name, shard, *next).await.map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// A fresh counter stands at 1 and only moves by giving out numbers.
+async fn advance_counter(
+    store: &Store,
+    name: &str,
+    shard: &types::Shard,
+    next: u64,
+) -> Result<(), ferrokinesis::error::KinesisErrorResponse> {
+    if shard.sequence_number_range.ending_sequence_number.is_some() {
+        return Ok(());
+    }
+    let key = shard.hash_key_range.starting_hash_key.parse::<u128>().unwrap_or_default();
+    let mut left = next.saturating_sub(1) as usize;
+    while left > 0 {
+        let step = left.min(10_000);
+        store.allocate_sequences_batch(name, &vec![key; step]).await?;
+        left -= step;
+    }
+    Ok(())
+}
+
+/// A new file with only what is known now, in place of the old one.
+fn rewrite(path: &Path, known: &BTreeMap<String, Known>) -> anyhow::Result<()> {
+    let temporary: PathBuf = path.with_extension("tmp");
+    let mut out = BufWriter::new(File::create(&temporary)?);
+    for (name, stream) in known {
+        let Some(description) = &stream.stream else { continue };
+        let mut lines = Vec::new();
+        let counted = PersistentStream { shard_counters: stream.next.clone(), ..description.clone() };
+        write_line(&mut lines, &Entry::Stream(counted))?;
+        let records: Vec<Record> = stream.records.values().cloned().collect();
+        for chunk in records.chunks(500) {
+            write_line(&mut lines, &Entry::Put(name.clone(), chunk.to_vec()))?;
+            out.write_all(&lines)?;
+            lines.clear();
+        }
+        out.write_all(&lines)?;
+    }
+    out.into_inner()?.sync_all()?;
+    fs::rename(&temporary, path)?;
+    Ok(())
+}
