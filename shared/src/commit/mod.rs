@@ -1,1 +1,3 @@
-//! commit
+//! The commit log.
+pub mod encoding;
+pub mod positions;
