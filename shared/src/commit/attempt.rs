@@ -105,8 +105,6 @@ pub struct ShardWriter {
     log: LakeLog,
     shard: Shard,
     known: Known,
-    /// Keys at which a file may stand that no commit lists.
-    suspects: BTreeSet<String>,
     /// The last batch met a conflict or failed: look before putting.
     in_doubt: bool,
 }
@@ -119,7 +117,7 @@ impl ShardWriter {
 
     pub(crate) fn with_folding(lake: LakeStore, shard: Shard, folding: Folding) -> Self {
         let log = LakeLog::new(lake.clone(), ChainKey::of(&shard));
-        Self { lake, log, shard, known: Known::new(folding), suspects: BTreeSet::new(), in_doubt: false }
+        Self { lake, log, shard, known: Known::new(folding), in_doubt: false }
     }
 
     /// The newest version it knows of; none before the first look.
@@ -191,7 +189,7 @@ impl ShardWriter {
         }
         // Somebody was here before: has he committed, or did he crash?
         attempt.conflict = true;
-        self.walk().await?;
+        self.known.walk(&self.log).await?;
         if self.known.trim(&self.log, todo).await? != *todo {
             return Ok(Step::Overtaken);
         }
@@ -206,7 +204,7 @@ impl ShardWriter {
     /// Put files in parallel; those whose name is taken come back.
     async fn put_all(&mut self, files: Vec<Placed>, placed: &mut Vec<Placed>) -> Result<Vec<Placed>> {
         // Before the put: a put without an answer may have landed, or may land later.
-        self.suspects.extend(files.iter().map(|p| p.file.key()));
+        self.known.suspects.extend(files.iter().map(|p| p.file.key()));
         let puts = files.into_iter().map(|p| {
             let lake = self.lake.clone();
             async move { Ok::<_, Error>((lake.put_if_absent(&p.file.key(), p.bytes.clone()).await?, p)) }
@@ -234,17 +232,17 @@ impl ShardWriter {
             let version = self.known.head().unwrap_or(0) + 1;
             let entry = LogEntry::Commit(version);
             if self.log.create(entry, bytes.clone()).await? == Put::Created {
-                self.absorb(version, &bytes)?;
+                self.known.absorb(&self.log, version, &bytes)?;
                 return Ok(Some(version));
             }
             let there = self.log.get(entry).await?.ok_or_else(|| hole(&self.log, version))?;
-            self.absorb(version, &there)?;
+            self.known.absorb(&self.log, version, &there)?;
             if there == bytes {
                 // With the attempt's id in it: our own put, whose answer was lost.
                 return Ok(Some(version));
             }
             attempt.conflict = true;
-            self.walk().await?;
+            self.known.walk(&self.log).await?;
             if self.known.trim(&self.log, todo).await? != *todo {
                 return Ok(None);
             }
@@ -254,10 +252,10 @@ impl ShardWriter {
     fn header(&self, set: &PositionSet, attempt: &Attempt<'_>) -> CommitHeader {
         let files: Vec<_> = attempt.placed.iter().map(|p| p.file.clone()).collect();
         let listed: BTreeSet<_> = files.iter().map(CommittedFile::key).collect();
-        let dead = self.suspects.iter().filter(|key| {
+        let unlisted = self.known.suspects.iter().filter(|key| !listed.contains(*key));
+        let dead = unlisted.filter(|key| {
             let first = SlotName::parse(&self.shard, key).map(|slot| slot.first.sequence);
-            let here = first.is_some_and(|first| set.contains(first));
-            !listed.contains(*key) && (here || self.is_dead(key))
+            first.is_some_and(|first| set.contains(first)) || self.is_dead(key)
         });
         let rows = |quarantine| files.iter().filter(|f| f.quarantine == quarantine).map(|f| f.rows).sum();
         CommitHeader {
@@ -288,31 +286,19 @@ impl ShardWriter {
     async fn bury(&mut self) {
         let called = self.known.dead.iter().filter(|key| !self.known.lists(key));
         let mut dead: BTreeSet<String> = called.cloned().collect();
-        dead.extend(self.suspects.iter().filter(|key| self.is_dead(key)).cloned());
+        dead.extend(self.known.suspects.iter().filter(|key| self.is_dead(key)).cloned());
         let deletes = dead.into_iter().map(|key| {
             let lake = self.lake.clone();
             async move { lake.delete(&key).await.is_ok().then_some(key) }
         });
         let gone: Vec<_> = stream::iter(deletes).buffer_unordered(PARALLEL).collect().await;
         for key in gone.into_iter().flatten() {
-            self.suspects.remove(&key);
+            self.known.suspects.remove(&key);
             self.known.dead.remove(&key);
         }
-        if self.suspects.len() > MAX_SUSPECTS {
-            self.suspects.clear();
+        if self.known.suspects.len() > MAX_SUSPECTS {
+            self.known.suspects.clear();
         }
-    }
-
-    async fn walk(&mut self) -> Result<()> {
-        self.known.walk(&self.log).await?;
-        self.suspects.retain(|key| !self.known.lists(key));
-        Ok(())
-    }
-
-    fn absorb(&mut self, version: u64, bytes: &Bytes) -> Result<()> {
-        self.known.absorb(&self.log, version, bytes)?;
-        self.suspects.retain(|key| !self.known.lists(key));
-        Ok(())
     }
 
     /// A file at the given probe of its slot, or the first one above that no repair has dropped.

@@ -45,6 +45,8 @@ pub(crate) struct Known {
     pub(crate) drops: BTreeSet<String>,
     /// Keys that absorbed commits call dead and nobody here has deleted.
     pub(crate) dead: BTreeSet<String>,
+    /// Keys at which a file may stand that no commit lists.
+    pub(crate) suspects: BTreeSet<String>,
     /// Recently read commits, in order of reading.
     recent: VecDeque<(u64, Commit)>,
     /// The segment read last.
@@ -74,7 +76,8 @@ impl Known {
 
     /// One page of the log, the newest checkpoint, and the commits above it.
     async fn cold(&self, log: &dyn CommitLog) -> Result<Self> {
-        let mut known = Self { folding: self.folding, dead: self.dead.clone(), ..Self::default() };
+        let (folding, dead, suspects) = (self.folding, self.dead.clone(), self.suspects.clone());
+        let mut known = Self { folding, dead, suspects, ..Self::default() };
         let mut commits = Vec::new();
         let mut last = None;
         let checkpoint = 'pages: loop {
@@ -147,6 +150,9 @@ impl Known {
         self.max = self.max.max(commit.header.max);
         self.drops.extend(commit.header.drops.iter().cloned());
         self.dead.extend(commit.header.dead.iter().cloned());
+        for file in &commit.header.files {
+            self.suspects.remove(&file.key());
+        }
         self.head = Some(version);
         self.remember(version, commit);
         Ok(())

@@ -16,3 +16,6 @@ pub mod log;
 pub mod positions;
 pub mod reader;
 pub mod store;
+
+#[cfg(test)]
+mod tests;
