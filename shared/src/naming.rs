@@ -69,7 +69,8 @@ pub struct SlotName {
 impl SlotName {
     /// The file name.
     pub fn file_name(&self, shard: &Shard) -> String {
-        let sub = if self.first.subsequence == 0 { String::new() } else { format!(".{}", self.first.subsequence) };
+        let sub =
+            if self.first.subsequence == 0 { String::new() } else { format!(".{}", self.first.subsequence) };
         let probe = if self.probe == 0 { String::new() } else { format!("-{}", self.probe) };
         format!("{}{}{sub}{probe}.parquet", slot_prefix(shard), self.first.sequence)
     }
@@ -188,7 +189,9 @@ mod tests {
     #[test]
     fn slot_names_come_back() {
         let big = "49590338271490256608559692538361571095921575989136588898";
-        for (stream, id_of_shard) in [("clicks", "shardId-000000000000"), ("file:///a/b c.ndjson.gz", "0"), ("a-1", "x-2")] {
+        for (stream, id_of_shard) in
+            [("clicks", "shardId-000000000000"), ("file:///a/b c.ndjson.gz", "0"), ("a-1", "x-2")]
+        {
             let shard = shard(stream, id_of_shard);
             for first in [id(big, 0), id(big, 17), id("0", 0)] {
                 for probe in [0, 1, 12] {
@@ -208,7 +211,13 @@ mod tests {
         let there = shard("clicks", "shardId-000000000001");
         let name = SlotName { first: id("123", 0), probe: 0 }.file_name(&here);
         assert_eq!(SlotName::parse(&there, &name), None);
-        for (from, to) in [("-123.", "-0123."), ("-123.", "-123-0."), ("-123.", "-123.0."), ("-123.", "-123-x."), ("parquet", "json")] {
+        for (from, to) in [
+            ("-123.", "-0123."),
+            ("-123.", "-123-0."),
+            ("-123.", "-123.0."),
+            ("-123.", "-123-x."),
+            ("parquet", "json"),
+        ] {
             assert_eq!(SlotName::parse(&here, &name.replace(from, to)), None, "{from} {to}");
         }
     }
@@ -226,18 +235,24 @@ mod tests {
         assert_eq!(data_file("clicks", &dt, "x.parquet"), "clicks/live/dt=2026-11-20/x.parquet");
         assert_eq!(data_file("clicks", &PartitionPath::default(), "x"), "clicks/live/x");
         let day = quarantine_partition("clicks", "2026-11-21");
-        assert_eq!(data_file(QUARANTINE_TABLE, &day, "x"), "quarantine/live/source_table=clicks/day=2026-11-21/x");
+        assert_eq!(
+            data_file(QUARANTINE_TABLE, &day, "x"),
+            "quarantine/live/source_table=clicks/day=2026-11-21/x"
+        );
     }
 
     #[test]
     fn a_list_shows_the_newest_version_first_and_entries_come_back() {
         let chain = ChainKey::of(&shard("s", "0"));
-        let mut keys: Vec<_> = [1, 9, 10, 99, 1000, 999_999].map(|v| chain.object(LogEntry::Commit(v))).into();
+        let mut keys: Vec<_> =
+            [1, 9, 10, 99, 1000, 999_999].map(|v| chain.object(LogEntry::Commit(v))).into();
         keys.sort();
         let versions: Vec<_> = keys.iter().map(|k| LogEntry::parse(k)).collect();
         assert_eq!(versions, [999_999, 1000, 99, 10, 9, 1].map(|v| Some(LogEntry::Commit(v))));
         assert_eq!(LogEntry::parse(&chain.object(LogEntry::Checkpoint(64))), Some(LogEntry::Checkpoint(64)));
-        for foreign in ["segments/000000001024.bin", "1.commit", "99999999999x.commit", "999999999998.json", ""] {
+        for foreign in
+            ["segments/000000001024.bin", "1.commit", "99999999999x.commit", "999999999998.json", ""]
+        {
             assert_eq!(LogEntry::parse(foreign), None, "{foreign}");
         }
     }

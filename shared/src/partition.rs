@@ -7,7 +7,9 @@ use std::fmt;
 pub const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
 
 /// The folder of a partition below its table; empty for a table without partition keys.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize,
+)]
 #[serde(transparent)]
 pub struct PartitionPath(String);
 
@@ -47,7 +49,9 @@ impl PartitionPath {
     /// Keys and values; null where the path says [`NULL_PARTITION`].
     pub fn values(&self) -> Vec<(String, Option<String>)> {
         let parts = self.0.split('/').filter_map(|part| part.split_once('='));
-        parts.map(|(key, value)| (unescape(key), (value != NULL_PARTITION).then(|| unescape(value)))).collect()
+        parts
+            .map(|(key, value)| (unescape(key), (value != NULL_PARTITION).then(|| unescape(value))))
+            .collect()
     }
 
     /// The path.
@@ -71,7 +75,22 @@ impl fmt::Display for PartitionPath {
 fn needs_escape(c: char) -> bool {
     matches!(
         c,
-        '\0'..='\x1f' | '"' | '#' | '%' | '\'' | '*' | '/' | ':' | '=' | '?' | '\\' | '\x7f' | '{' | '[' | ']' | '^'
+        '\0'..='\x1f'
+            | '"'
+            | '#'
+            | '%'
+            | '\''
+            | '*'
+            | '/'
+            | ':'
+            | '='
+            | '?'
+            | '\\'
+            | '\x7f'
+            | '{'
+            | '['
+            | ']'
+            | '^'
     )
 }
 
@@ -120,16 +139,24 @@ mod tests {
         for c in (0u32..0x250).filter_map(char::from_u32) {
             let text = c.to_string();
             let path = PartitionPath::from_values([("k", Some(text.as_str()))]);
-            let expected = if hive.contains(c) || (c as u32) < 0x20 { format!("k=%{:02X}", c as u32) } else { format!("k={c}") };
+            let expected = if hive.contains(c) || (c as u32) < 0x20 {
+                format!("k=%{:02X}", c as u32)
+            } else {
+                format!("k={c}")
+            };
             assert_eq!(path.as_str(), expected, "U+{:04X}", c as u32);
         }
     }
 
     #[test]
     fn values_and_paths_match() {
-        let cases: &[(&[(&str, Option<&str>)], &str)] = &[
+        type Values<'a> = &'a [(&'a str, Option<&'a str>)];
+        let cases: &[(Values<'_>, &str)] = &[
             (&[], ""),
-            (&[("dt", Some("2026-11-20")), ("hour", Some("2026-11-20-05"))], "dt=2026-11-20/hour=2026-11-20-05"),
+            (
+                &[("dt", Some("2026-11-20")), ("hour", Some("2026-11-20-05"))],
+                "dt=2026-11-20/hour=2026-11-20-05",
+            ),
             (&[("a", None)], "a=__HIVE_DEFAULT_PARTITION__"),
             (&[("a", Some("x/y z")), ("b", Some("ü=1"))], "a=x%2Fy z/b=ü%3D1"),
             (&[("a", Some("100%25"))], "a=100%2525"),

@@ -92,7 +92,9 @@ impl Outcome {
     /// Tables and partitions that this attempt added files to, each once.
     pub fn partitions(&self) -> BTreeSet<(&str, &PartitionPath)> {
         match self {
-            Outcome::Committed { files, .. } => files.iter().map(|f| (f.table.as_str(), &f.partition)).collect(),
+            Outcome::Committed { files, .. } => {
+                files.iter().map(|f| (f.table.as_str(), &f.partition)).collect()
+            }
             Outcome::AlreadyCommitted { .. } => BTreeSet::new(),
         }
     }
@@ -174,7 +176,12 @@ impl ShardWriter {
 
     /// Put every file at a name of its slot. What an earlier round of this attempt put stays if it
     /// is the same.
-    async fn place(&mut self, todo: &PositionSet, files: Vec<BuiltFile>, attempt: &mut Attempt<'_>) -> Result<Step> {
+    async fn place(
+        &mut self,
+        todo: &PositionSet,
+        files: Vec<BuiltFile>,
+        attempt: &mut Attempt<'_>,
+    ) -> Result<Step> {
         let earlier = std::mem::take(&mut attempt.placed);
         let mut waiting = Vec::new();
         for file in files {
@@ -381,7 +388,10 @@ fn check(built: &Built, todo: &PositionSet) -> Result<()> {
     for file in &built.files {
         let (table, partition, first) = (&file.table, &file.partition, file.first);
         if !built.covers.contains(first.sequence) {
-            return broken(format!("a file of {table} begins with {}, which it does not cover", first.sequence));
+            return broken(format!(
+                "a file of {table} begins with {}, which it does not cover",
+                first.sequence
+            ));
         }
         if file.quarantine != (table == naming::QUARANTINE_TABLE) {
             return broken(format!("a file of {table} has quarantine = {}", file.quarantine));

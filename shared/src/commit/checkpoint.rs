@@ -71,7 +71,9 @@ impl Checkpoint {
     }
 
     pub(crate) fn encode(&self) -> Result<Bytes> {
-        let broken = |problem: &dyn std::fmt::Display| Error::Internal(format!("cannot encode a checkpoint: {problem}"));
+        let broken = |problem: &dyn std::fmt::Display| {
+            Error::Internal(format!("cannot encode a checkpoint: {problem}"))
+        };
         let (segments, drops) = (self.segments.clone(), self.drops.clone());
         let header = Header { format: FORMAT, base: self.base, head: self.head(), segments, drops };
         let mut bytes = serde_json::to_vec(&header).map_err(|e| broken(&e))?;
@@ -98,7 +100,8 @@ impl Checkpoint {
         if header.head.checked_sub(header.base).and_then(|n| n.checked_mul(2)) != Some(ends.len() as u64) {
             return Err(unreadable(key, "not as many ranges as versions"));
         }
-        let spans = ends.chunks_exact(2).map(|ends| (ends[0] <= ends[1]).then_some((ends[0], ends[1]))).collect();
+        let spans =
+            ends.chunks_exact(2).map(|ends| (ends[0] <= ends[1]).then_some((ends[0], ends[1]))).collect();
         Ok(Self { base: header.base, spans, segments: header.segments, drops: header.drops })
     }
 

@@ -131,7 +131,8 @@ fn unpack(kind: u8, bytes: &[u8]) -> Result<(usize, Vec<u8>), Problem> {
         return Err("unknown kind of set");
     }
     let count = get_varint(&mut rest)?;
-    let length = usize::try_from(get_varint(&mut rest)?).ok().filter(|&n| n <= MAX_BYTES).ok_or("too long")?;
+    let length =
+        usize::try_from(get_varint(&mut rest)?).ok().filter(|&n| n <= MAX_BYTES).ok_or("too long")?;
     let raw = zstd::bulk::decompress(rest, length).map_err(|_| "not zstd of that length")?;
     if raw.len() != length {
         return Err("not of the length it says");
@@ -195,7 +196,7 @@ mod tests {
 
     /// A number as Kinesis lays it out (47 hex digits).
     fn kinesis(counter: u64, second: u64) -> SequenceNumber {
-        let hex = format!("2{:09x}{:x}{counter:016x}00{second:09x}{:08x}2", 0x0636d_0eec_u64, 6, 6);
+        let hex = format!("2{:09x}{:x}{counter:016x}00{second:09x}{:08x}2", 0x636d_0eec_u64, 6, 6);
         let mut number = SequenceNumber::default();
         for digit in hex.bytes() {
             for i in 0..4 {
@@ -228,12 +229,14 @@ mod tests {
 
     #[test]
     fn ten_thousand_kinesis_numbers_take_at_most_four_bytes_each() {
-        for (name, step, spread) in [("one by one", 1, 400), ("with gaps", 600, 700), ("with wide gaps", 5_000, 40)] {
-            let (mut seed, mut counter, mut second) = (42, 0x6764_8a17u64, 0x0636d_12c4u64);
+        for (name, step, spread) in
+            [("one by one", 1, 400), ("with gaps", 600, 700), ("with wide gaps", 5_000, 40)]
+        {
+            let (mut seed, mut counter, mut second) = (42, 0x6764_8a17u64, 0x636d_12c4u64);
             let set: PositionSet = (0..10_000)
                 .map(|_| {
                     counter += 1 + random(&mut seed) % step;
-                    second += u64::from(random(&mut seed) % spread == 0);
+                    second += u64::from(random(&mut seed).is_multiple_of(spread));
                     kinesis(counter, second)
                 })
                 .collect();

@@ -126,7 +126,8 @@ pub struct Commit {
 impl Commit {
     /// The bytes of a commit object.
     pub fn encode(header: &CommitHeader, set: &PositionSet) -> Result<Bytes> {
-        let broken = |problem: &dyn std::fmt::Display| Error::Internal(format!("cannot encode a commit: {problem}"));
+        let broken =
+            |problem: &dyn std::fmt::Display| Error::Internal(format!("cannot encode a commit: {problem}"));
         let mut bytes = serde_json::to_vec(header).map_err(|e| broken(&e))?;
         bytes.push(b'\n');
         bytes.extend(encode_set(set).map_err(|e| broken(&e))?);
@@ -144,7 +145,10 @@ impl Commit {
         let versioned: Versioned = serde_json::from_slice(line).map_err(|e| unreadable(key, e))?;
         if versioned.format != FORMAT {
             let (found, known) = (versioned.format, FORMAT);
-            return Err(unreadable(key, format!("format {found}, this program knows {known}; deploy a newer one")));
+            return Err(unreadable(
+                key,
+                format!("format {found}, this program knows {known}; deploy a newer one"),
+            ));
         }
         let header = serde_json::from_slice(line).map_err(|e| unreadable(key, e))?;
         Ok(Self { header, set: bytes.slice(end + 1..) })
@@ -170,9 +174,12 @@ mod tests {
     use super::*;
 
     fn example() -> (CommitHeader, PositionSet) {
-        let set: PositionSet = ["7".parse().unwrap(), "49635052289529725553291405520881064510298312199003701250".parse().unwrap()]
-            .into_iter()
-            .collect();
+        let set: PositionSet = [
+            "7".parse().unwrap(),
+            "49635052289529725553291405520881064510298312199003701250".parse().unwrap(),
+        ]
+        .into_iter()
+        .collect();
         let file = CommittedFile {
             table: "clicks".into(),
             partition: PartitionPath::from_values([("dt", Some("2026-11-20"))]),
@@ -226,7 +233,7 @@ mod tests {
             let error = Commit::decode("k", &Bytes::from(case.clone())).unwrap_err();
             assert!(error.retryable(), "{case}: {error}");
         }
-        let other = PositionSet::from_ranges([1..5]);
+        let other = PositionSet::from_ranges(std::iter::once(1..5));
         let commit = Commit::decode("k", &Commit::encode(&header, &other).unwrap()).unwrap();
         assert!(commit.set("k").unwrap_err().retryable());
         assert_ne!(set, other);

@@ -242,7 +242,10 @@ impl Known {
             _ => {
                 let entry = LogEntry::Segment(version);
                 let key = log.name(entry);
-                let bytes = log.get(entry).await?.ok_or_else(|| unreadable(&key, "a checkpoint names it and it is gone"))?;
+                let bytes = log
+                    .get(entry)
+                    .await?
+                    .ok_or_else(|| unreadable(&key, "a checkpoint names it and it is gone"))?;
                 let segment = Checkpoint::decode(&key, &bytes)?;
                 if segment.head() != version {
                     return Err(unreadable(&key, format!("it ends at version {}", segment.head())));
@@ -267,5 +270,8 @@ fn span(set: &PositionSet) -> Span {
 
 /// A version that must be there is not: retryable, and never taken for the end of the chain.
 pub(crate) fn hole(log: &dyn CommitLog, version: u64) -> crate::error::Error {
-    unreadable(&log.name(LogEntry::Commit(version)), "a hole in the versions: the commit was deleted or is not visible yet")
+    unreadable(
+        &log.name(LogEntry::Commit(version)),
+        "a hole in the versions: the commit was deleted or is not visible yet",
+    )
 }

@@ -57,7 +57,11 @@ impl CommitLog for LakeLog {
         let after = after.map(|entry| self.chain.object(entry));
         // Digits sort before `segments/`, so a page of entries is a page of the list.
         let keys = self.lake.list_after(&self.chain.prefix(), after.as_deref(), PAGE).await?;
-        Ok(keys.iter().filter(|key| !key.contains("/segments/")).filter_map(|key| LogEntry::parse(key)).collect())
+        Ok(keys
+            .iter()
+            .filter(|key| !key.contains("/segments/"))
+            .filter_map(|key| LogEntry::parse(key))
+            .collect())
     }
 
     fn name(&self, entry: LogEntry) -> String {

@@ -125,7 +125,8 @@ impl PositionSet {
             (a, b) if a.is_empty() => b.clone(),
             (PositionSet::Exact(a), PositionSet::Exact(b)) => a.iter().chain(b).copied().collect(),
             (PositionSet::Ranges(a), PositionSet::Ranges(b)) => Self::from_ranges(a.iter().chain(b).cloned()),
-            (PositionSet::Exact(a), PositionSet::Ranges(b)) | (PositionSet::Ranges(b), PositionSet::Exact(a)) => {
+            (PositionSet::Exact(a), PositionSet::Ranges(b))
+            | (PositionSet::Ranges(b), PositionSet::Exact(a)) => {
                 Self::from_ranges(as_ranges(a).into_iter().chain(b.iter().cloned()))
             }
         }

@@ -105,7 +105,12 @@ pub async fn live_files(lake: &LakeStore, table: Option<&str>) -> Result<Vec<Lis
     for chain in chains(lake).await? {
         for VersionedCommit { version, commit, .. } in read_chain(lake, &chain).await? {
             let files = commit.header.files.into_iter().filter(|f| table.is_none_or(|t| t == f.table));
-            listed.extend(files.map(|file| ListedFile { key: file.key(), chain: chain.clone(), version, file }));
+            listed.extend(files.map(|file| ListedFile {
+                key: file.key(),
+                chain: chain.clone(),
+                version,
+                file,
+            }));
         }
     }
     Ok(listed)

@@ -313,7 +313,9 @@ impl LakeStore {
                 }
                 Ok(())
             }
-            _ => Err(Error::Store { operation, object: key.to_owned(), retryable, source: Box::new(failure) }),
+            _ => {
+                Err(Error::Store { operation, object: key.to_owned(), retryable, source: Box::new(failure) })
+            }
         }
     }
 }
@@ -342,7 +344,8 @@ fn setting(problem: String) -> Error {
 
 fn open_folder(url: &Url) -> Result<LakeStore> {
     let folder = url.to_file_path().map_err(|()| setting(format!("{url} is not an absolute folder")))?;
-    let made = std::fs::create_dir_all(&folder).map_err(|e| setting(format!("cannot make {}: {e}", folder.display())));
+    let made = std::fs::create_dir_all(&folder)
+        .map_err(|e| setting(format!("cannot make {}: {e}", folder.display())));
     made?;
     let store = object_store::local::LocalFileSystem::new_with_prefix(&folder);
     let store = store.map_err(|e| setting(format!("cannot open {}: {e}", folder.display())))?;
@@ -367,7 +370,8 @@ fn open_s3(url: &Url, options: &[(String, String)]) -> Result<LakeStore> {
             builder = builder.with_allow_http(value == "true");
         }
     }
-    let store = builder.with_bucket_name(bucket).build().map_err(|e| setting(format!("cannot open {url}: {e}")))?;
+    let store =
+        builder.with_bucket_name(bucket).build().map_err(|e| setting(format!("cannot open {url}: {e}")))?;
     let prefix = Path::parse(url.path()).map_err(|e| setting(format!("{url}: {e}")))?;
     let mut lake = LakeStore::new(Arc::new(store), prefix, url.as_str());
     lake.conflicts = Conflicts::NeedPrecondition;
@@ -389,7 +393,14 @@ mod tests {
         vec![
             (LakeStore::open("memory:///", &[]).unwrap(), None),
             (LakeStore::open(url.as_str(), &[]).unwrap(), Some(folder)),
-            (LakeStore::new(Arc::new(object_store::memory::InMemory::new()), "a/b".into(), "memory:///a/b"), None),
+            (
+                LakeStore::new(
+                    Arc::new(object_store::memory::InMemory::new()),
+                    "a/b".into(),
+                    "memory:///a/b",
+                ),
+                None,
+            ),
         ]
     }
 
@@ -402,7 +413,10 @@ mod tests {
                 assert_eq!(lake.put_if_absent(key, Bytes::from_static(b"2")).await.unwrap(), Put::Exists);
                 assert_eq!(lake.get(key).await.unwrap().unwrap(), "1");
             }
-            assert_eq!(lake.list("t").await.unwrap(), ["t/live/dt=a%3Ab/x.parquet", "t/live/dt=a/x.parquet", "t/live/dt=b c/y"]);
+            assert_eq!(
+                lake.list("t").await.unwrap(),
+                ["t/live/dt=a%3Ab/x.parquet", "t/live/dt=a/x.parquet", "t/live/dt=b c/y"]
+            );
             assert_eq!(lake.list_after("t", Some("t/live/dt=a%3Ab/x.parquet"), 1).await.unwrap(), [keys[1]]);
             assert_eq!(lake.folders("t/live").await.unwrap(), ["dt=a", "dt=a%3Ab", "dt=b c"]);
             assert!(lake.list("nothing").await.unwrap().is_empty());

@@ -1,5 +1,7 @@
 //! Writers against stores: request counts, races, faults.
 mod requests;
+#[cfg(feature = "aws")]
+mod s3;
 mod simulation;
 mod world;
 

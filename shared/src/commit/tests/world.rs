@@ -14,8 +14,8 @@ use futures::stream::{BoxStream, StreamExt};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt,
-    PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
 /// Numbers from a seed (xorshift64*).
@@ -49,7 +49,7 @@ impl Random {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Broken {
     Nothing,
-    /// A put on the chain replaces what is there.
+    /// A put of a version replaces what is there.
     ChainOverwrite,
     /// A put of a data file replaces what is there.
     FileOverwrite,
@@ -123,7 +123,7 @@ impl World {
     fn put(&mut self, path: &Path, bytes: Bytes) -> Result<PutResult> {
         let on_chain = path.as_ref().starts_with("_weir/");
         let overwrite = match self.broken {
-            Broken::ChainOverwrite => on_chain,
+            Broken::ChainOverwrite => path.as_ref().ends_with(".commit"),
             Broken::FileOverwrite => !on_chain,
             _ => false,
         };
@@ -209,7 +209,9 @@ impl FaultyStore {
                 let _ = apply(call);
                 Err(timeout())
             }
-            Fate::Refused => Err(Error::PermissionDenied { path: path.to_string(), source: "refused".into() }),
+            Fate::Refused => {
+                Err(Error::PermissionDenied { path: path.to_string(), source: "refused".into() })
+            }
         }
     }
 
