@@ -104,7 +104,7 @@ pub struct LakeStore {
 }
 
 impl LakeStore {
-    /// Open `file:///folder`, `memory:///` or `s3://bucket/prefix` (feature `aws`). For S3 the
+    /// Open `file:///folder` (made if need be), `memory:///` (a new one each time) or `s3://bucket/prefix` (feature `aws`). For S3 the
     /// options are those of `object_store` (`aws_region`, `aws_access_key_id`, `aws_endpoint`,
     /// `aws_allow_http`, …); unknown ones are passed over, so that a whole environment can be given.
     pub fn open(url: &str, options: &[(String, String)]) -> Result<Self> {

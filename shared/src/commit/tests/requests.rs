@@ -189,27 +189,7 @@ async fn of_sixteen_that_race_for_one_version_one_wins_and_all_commit() {
             winners += u32::from(put.await.unwrap() == Put::Created);
         }
         assert_eq!(winners, 1, "C3");
-        let writers = (0..16u64).map(|i| {
-            let mut writer = ShardWriter::new(lake.clone(), shard());
-            // Overlapping batches: each record is in two of them.
-            tokio::spawn(async move {
-                commit(&mut writer, &numbers(10 * i..10 * i + 20), &format!("w{i}"), 2).await
-            })
-        });
-        for writer in writers.collect::<Vec<_>>() {
-            assert_eq!(writer.await.unwrap().first_pending(), None);
-        }
-        let mut all = PositionSet::default();
-        for commit in reader::read_chain(&lake, &ChainKey::of(&shard())).await.unwrap() {
-            let set = commit.set().unwrap();
-            assert!(!set.overlaps(&all), "C2");
-            all = all.union(&set);
-        }
-        assert_eq!(all, numbers(0..170), "C1");
-        let listed = reader::live_files(&lake, None).await.unwrap();
-        let mut listed: Vec<_> = listed.into_iter().map(|f| f.key).collect();
-        listed.sort();
-        assert_eq!(lake.list("t").await.unwrap(), listed, "C5: what is there is what commits list");
+        sixteen_writers_on_one_chain(&lake).await;
     }
 }
 
@@ -270,4 +250,28 @@ async fn a_name_that_a_repair_dropped_is_never_listed() {
         let outcome = commit(&mut cold, &numbers(20..30), "c", 1).await;
         assert!(matches!(outcome, Outcome::Committed { version: 4, .. }));
     }
+}
+
+pub(super) async fn sixteen_writers_on_one_chain(lake: &LakeStore) {
+    let writers = (0..16u64).map(|i| {
+        let mut writer = ShardWriter::new(lake.clone(), shard());
+        // Overlapping batches: each record is in two of them.
+        tokio::spawn(
+            async move { commit(&mut writer, &numbers(10 * i..10 * i + 20), &format!("w{i}"), 2).await },
+        )
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        assert_eq!(writer.await.unwrap().first_pending(), None);
+    }
+    let mut all = PositionSet::default();
+    for commit in reader::read_chain(&lake, &ChainKey::of(&shard())).await.unwrap() {
+        let set = commit.set().unwrap();
+        assert!(!set.overlaps(&all), "C2");
+        all = all.union(&set);
+    }
+    assert_eq!(all, numbers(0..170), "C1");
+    let listed = reader::live_files(&lake, None).await.unwrap();
+    let mut listed: Vec<_> = listed.into_iter().map(|f| f.key).collect();
+    listed.sort();
+    assert_eq!(lake.list("t").await.unwrap(), listed, "C5: what is there is what commits list");
 }
