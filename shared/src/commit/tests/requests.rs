@@ -264,13 +264,13 @@ pub(super) async fn sixteen_writers_on_one_chain(lake: &LakeStore) {
         assert_eq!(writer.await.unwrap().first_pending(), None);
     }
     let mut all = PositionSet::default();
-    for commit in reader::read_chain(&lake, &ChainKey::of(&shard())).await.unwrap() {
+    for commit in reader::read_chain(lake, &ChainKey::of(&shard())).await.unwrap() {
         let set = commit.set().unwrap();
         assert!(!set.overlaps(&all), "C2");
         all = all.union(&set);
     }
     assert_eq!(all, numbers(0..170), "C1");
-    let listed = reader::live_files(&lake, None).await.unwrap();
+    let listed = reader::live_files(lake, None).await.unwrap();
     let mut listed: Vec<_> = listed.into_iter().map(|f| f.key).collect();
     listed.sort();
     assert_eq!(lake.list("t").await.unwrap(), listed, "C5: what is there is what commits list");
