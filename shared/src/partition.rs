@@ -150,7 +150,8 @@ mod tests {
 
     #[test]
     fn values_and_paths_match() {
-        let cases: &[(&[(&str, Option<&str>)], &str)] = &[
+        type Values<'a> = &'a [(&'a str, Option<&'a str>)];
+        let cases: &[(Values<'_>, &str)] = &[
             (&[], ""),
             (
                 &[("dt", Some("2026-11-20")), ("hour", Some("2026-11-20-05"))],

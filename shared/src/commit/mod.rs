@@ -1,1 +1,21 @@
-//! commit
+//! Append-only logs of what is in the lake, one chain of commits a shard (`docs/COMMIT_PROTOCOL.md`).
+//!
+//! ```text
+//! batch ──► trim ──► build files ──► put at slot names ──► put version n+1 ──► delete what is dead
+//!            ▲                            │ taken               │ taken
+//!            └────────────────────────────┴──────── walk ◄──────┘
+//! ```
+//!
+//! [`attempt`] writes, [`reader`] reads; they share the format and nothing else.
+pub mod attempt;
+mod checkpoint;
+pub mod encoding;
+pub mod format;
+mod known;
+pub mod log;
+pub mod positions;
+pub mod reader;
+pub mod store;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,277 @@
+//! What a batch costs, on memory and on a local disk, and who wins a race.
+
+use std::sync::Arc;
+
+use object_store::memory::InMemory;
+
+use super::{files_of, numbers, shard};
+use crate::clock::EpochMicros;
+use crate::commit::attempt::{Outcome, ShardWriter};
+use crate::commit::format::Commit;
+use crate::commit::known::Folding;
+use crate::commit::positions::PositionSet;
+use crate::commit::reader;
+use crate::commit::store::{LakeStore, Put, Requests};
+use crate::naming::{ChainKey, LogEntry};
+
+fn lakes() -> Vec<(LakeStore, Option<tempfile::TempDir>)> {
+    let folder = tempfile::tempdir().unwrap();
+    let url = url::Url::from_directory_path(folder.path()).unwrap();
+    vec![
+        (LakeStore::new(Arc::new(InMemory::new()), Default::default(), "memory:///"), None),
+        (LakeStore::open(url.as_str(), &[]).unwrap(), Some(folder)),
+    ]
+}
+
+async fn commit(writer: &mut ShardWriter, batch: &PositionSet, attempt: &str, partitions: u64) -> Outcome {
+    let mut build = |left: &PositionSet| Ok(files_of(left, "1", |n| Some(1 + n % partitions)));
+    writer.commit(batch, EpochMicros(1), attempt, &mut build).await.unwrap()
+}
+
+/// Requests of one commit as (puts, refused, gets, lists, deletes).
+async fn cost(
+    lake: &LakeStore,
+    writer: &mut ShardWriter,
+    batch: &PositionSet,
+    attempt: &str,
+    partitions: u64,
+) -> (Outcome, (u64, u64, u64, u64, u64)) {
+    let before = lake.requests();
+    let outcome = commit(writer, batch, attempt, partitions).await;
+    let Requests { puts, refused_puts, gets, lists, deletes } = lake.requests().since(&before);
+    (outcome, (puts, refused_puts, gets, lists, deletes))
+}
+
+#[tokio::test]
+async fn a_warm_writer_alone_on_its_shard_needs_two_puts_and_no_read() {
+    for (lake, _folder) in lakes() {
+        let mut writer = ShardWriter::new(lake.clone(), shard());
+        let (_, first) = cost(&lake, &mut writer, &numbers(0..10), "a", 1).await;
+        assert_eq!(first, (2, 0, 0, 1, 0), "cold on an empty log: one list");
+        let (outcome, second) = cost(&lake, &mut writer, &numbers(10..20), "b", 1).await;
+        assert_eq!(second, (2, 0, 0, 0, 0), "C1: a data file and a version");
+        assert!(matches!(&outcome, Outcome::Committed { version: 2, files, .. } if files.len() == 1));
+        assert_eq!((outcome.first_pending(), outcome.partitions().len()), (None, 1));
+        for k in [2, 5] {
+            let start = 100 * k;
+            let (_, many) = cost(&lake, &mut writer, &numbers(start..start + 10), "c", k).await;
+            assert_eq!(many, (k + 1, 0, 0, 0, 0));
+        }
+        let mut nothing = |left: &PositionSet| Ok(files_of(left, "1", |_| None));
+        let before = lake.requests();
+        let skipped = writer.commit(&numbers(900..903), EpochMicros(2), "d", &mut nothing).await.unwrap();
+        assert!(matches!(skipped, Outcome::Committed { version: 5, files, .. } if files.is_empty()));
+        assert_eq!(
+            lake.requests().since(&before).puts,
+            1,
+            "skipped records are acknowledged by a version alone"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_redelivery_of_what_is_committed_costs_no_put() {
+    for (lake, _folder) in lakes() {
+        let mut writer = ShardWriter::new(lake.clone(), shard());
+        for i in 0..70 {
+            let _ = commit(&mut writer, &numbers(10 * i..10 * i + 10), &format!("a{i}"), 1).await;
+        }
+        for (batch, gets) in [(680..700, 0), (655..665, 0), (0..5, 1), (25..35, 2)] {
+            let mut cold = ShardWriter::new(lake.clone(), shard());
+            let (_, warm) = cost(&lake, &mut writer, &numbers(batch.clone()), "again", 1).await;
+            assert_eq!(warm, (0, 0, gets, 0, 0), "warm, {batch:?}");
+            let (outcome, cold) = cost(&lake, &mut cold, &numbers(batch.clone()), "again", 1).await;
+            assert_eq!(outcome, Outcome::AlreadyCommitted { pending: PositionSet::default() });
+            let (above, extra) = (6, if batch.start >= 640 { 0 } else { gets });
+            assert_eq!(
+                cold,
+                (0, 0, 1 + above + extra, 1, 0),
+                "cold, {batch:?}: checkpoint 64 and 6 above it"
+            );
+        }
+        let (outcome, mixed) = cost(&lake, &mut writer, &numbers(695..705), "b", 1).await;
+        assert!(matches!(outcome, Outcome::Committed { covers, .. } if covers == numbers(700..705)));
+        assert_eq!(mixed, (2, 0, 0, 0, 0));
+    }
+}
+
+#[tokio::test]
+async fn old_ranges_move_to_segments_and_are_still_known() {
+    for (lake, _folder) in lakes() {
+        let folding = Folding { every: 4, segment: 8, commits: 2 };
+        let mut writer = ShardWriter::with_folding(lake.clone(), shard(), folding);
+        for i in 0..61 {
+            let _ = commit(&mut writer, &numbers(10 * i..10 * i + 10), &format!("a{i}"), 1).await;
+        }
+        let chain = ChainKey::of(&shard());
+        assert!(lake.get(&chain.object(LogEntry::Segment(8))).await.unwrap().is_some());
+        let mut cold = ShardWriter::with_folding(lake.clone(), shard(), folding);
+        for start in (0..600).step_by(7) {
+            let outcome = commit(&mut cold, &numbers(start..start + 7), "again", 1).await;
+            assert_eq!(
+                outcome,
+                Outcome::AlreadyCommitted { pending: PositionSet::default() },
+                "C2 at {start}"
+            );
+        }
+        assert_eq!(reader::read_chain(&lake, &chain).await.unwrap().len(), 61);
+    }
+}
+
+#[tokio::test]
+async fn a_crashed_attempts_file_is_met_probed_around_and_deleted() {
+    for (lake, _folder) in lakes() {
+        let mut writer = ShardWriter::new(lake.clone(), shard());
+        let _ = commit(&mut writer, &numbers(0..10), "a", 1).await;
+        let left = files_of(&numbers(10..20), "old", |_| Some(1)).files.remove(0);
+        let name = crate::naming::SlotName { first: left.first, probe: 0 }.file_name(&shard());
+        let key = crate::naming::data_file("t", &left.partition, &name);
+        assert_eq!(lake.put_if_absent(&key, left.bytes).await.unwrap(), Put::Created);
+        let (outcome, costs) = cost(&lake, &mut writer, &numbers(10..15), "b", 1).await;
+        assert_eq!(costs, (3, 1, 1, 0, 1), "file, probe, version; one look; one delete");
+        assert!(
+            matches!(&outcome, Outcome::Committed { files, .. } if files[0].name.ends_with("-10-1.parquet"))
+        );
+        assert_eq!(lake.get(&key).await.unwrap(), None, "C5");
+        let (_, after) = cost(&lake, &mut writer, &numbers(15..20), "c", 1).await;
+        assert_eq!(after, (2, 0, 1, 0, 0), "looks first after a conflict");
+    }
+}
+
+#[tokio::test]
+async fn a_cut_prefix_is_committed_and_the_rest_reported() {
+    for (lake, _folder) in lakes() {
+        let mut writer = ShardWriter::new(lake.clone(), shard());
+        let mut build = |_: &PositionSet| Ok(files_of(&numbers(0..4), "1", |_| Some(9)));
+        let outcome = writer.commit(&numbers(0..10), EpochMicros(7), "a", &mut build).await.unwrap();
+        assert_eq!(outcome.first_pending(), Some(4.into()));
+        let listed = reader::live_files(&lake, Some("quarantine")).await.unwrap();
+        assert!(
+            listed.len() == 1 && listed[0].key.starts_with("quarantine/live/source_table=t/day=2026-11-09/")
+        );
+        assert!(reader::live_files(&lake, Some("t")).await.unwrap().is_empty());
+        let status = &reader::shard_status(&lake).await.unwrap()[0];
+        assert_eq!((status.head, status.positions, status.rows, status.quarantined), (1, 4, 0, 4));
+        assert_eq!((status.max, status.arrived_through), (Some(3.into()), EpochMicros(7)));
+    }
+}
+
+#[tokio::test]
+async fn files_of_byte_ranges_commit_and_resume() {
+    for (lake, _folder) in lakes() {
+        let mut writer = ShardWriter::new(lake.clone(), shard());
+        let mut build = |left: &PositionSet| {
+            let first = crate::record::RecordId { sequence: left.min().unwrap(), subsequence: 0 };
+            let mut built = files_of(&numbers(0..1), "1", |_| Some(1));
+            (built.covers, built.files[0].first) = (left.clone(), first);
+            Ok(built)
+        };
+        let ranges = |r: std::ops::Range<u64>| PositionSet::from_ranges([r]);
+        let _ = writer.commit(&ranges(0..1000), EpochMicros(1), "a", &mut build).await.unwrap();
+        let outcome = writer.commit(&ranges(500..2000), EpochMicros(1), "b", &mut build).await.unwrap();
+        assert!(matches!(outcome, Outcome::Committed { covers, .. } if covers == ranges(1000..2000)));
+        let again = ShardWriter::new(lake.clone(), shard())
+            .commit(&ranges(0..2000), EpochMicros(1), "c", &mut build)
+            .await;
+        assert_eq!(again.unwrap(), Outcome::AlreadyCommitted { pending: PositionSet::default() });
+    }
+}
+
+#[tokio::test]
+async fn of_sixteen_that_race_for_one_version_one_wins_and_all_commit() {
+    for (lake, _folder) in lakes() {
+        let puts = (0..16).map(|i| {
+            let lake = lake.clone();
+            tokio::spawn(async move { lake.put_if_absent("race/v", format!("{i}").into()).await.unwrap() })
+        });
+        let mut winners = 0;
+        for put in puts.collect::<Vec<_>>() {
+            winners += u32::from(put.await.unwrap() == Put::Created);
+        }
+        assert_eq!(winners, 1, "C3");
+        sixteen_writers_on_one_chain(&lake).await;
+    }
+}
+
+#[tokio::test]
+async fn a_hole_or_an_unknown_format_is_a_retryable_error_and_never_a_skip() {
+    for (lake, _folder) in lakes() {
+        let chain = ChainKey::of(&shard());
+        let mut writer = ShardWriter::new(lake.clone(), shard());
+        for i in 0..3 {
+            let _ = commit(&mut writer, &numbers(10 * i..10 * i + 10), &format!("a{i}"), 1).await;
+        }
+        let mut build = |left: &PositionSet| Ok(files_of(left, "1", |_| Some(1)));
+        lake.delete(&chain.object(LogEntry::Commit(2))).await.unwrap();
+        let mut cold = ShardWriter::new(lake.clone(), shard());
+        let error = cold.commit(&numbers(90..99), EpochMicros(1), "b", &mut build).await.unwrap_err();
+        assert!(error.retryable() && error.to_string().contains("hole"), "{error}");
+        assert!(reader::read_chain(&lake, &chain).await.unwrap_err().to_string().contains("hole"));
+        let future = bytes::Bytes::from_static(b"{\"format\":2}\n");
+        let _ = lake.put_if_absent(&chain.object(LogEntry::Commit(4)), future).await.unwrap();
+        let error = writer.commit(&numbers(90..99), EpochMicros(1), "c", &mut build).await.unwrap_err();
+        assert!(error.retryable() && error.to_string().contains("format 2"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_a_repair_dropped_is_never_listed() {
+    for (lake, _folder) in lakes() {
+        let chain = ChainKey::of(&shard());
+        let mut writer = ShardWriter::new(lake.clone(), shard());
+        let _ = commit(&mut writer, &numbers(0..10), "a", 1).await;
+        // A repair drops what a crash left at the slot of record 10, and the name after it.
+        let slot = |probe| {
+            let first = crate::record::RecordId { sequence: 10.into(), subsequence: 0 };
+            let name = crate::naming::SlotName { first, probe }.file_name(&shard());
+            crate::naming::data_file(
+                "t",
+                &files_of(&numbers(10..11), "", |_| Some(1)).files[0].partition,
+                &name,
+            )
+        };
+        let key = chain.object(LogEntry::Commit(1));
+        let mut header = Commit::decode(&key, &lake.get(&key).await.unwrap().unwrap()).unwrap().header;
+        (header.min, header.max, header.files, header.positions) = (None, None, Vec::new(), 0);
+        header.drops = vec![slot(0), slot(1)];
+        let repair = Commit::encode(&header, &PositionSet::default()).unwrap();
+        assert_eq!(
+            lake.put_if_absent(&chain.object(LogEntry::Commit(2)), repair).await.unwrap(),
+            Put::Created
+        );
+        // This writer is stale: it puts at the slot, is refused version 2, and learns of the drop.
+        let outcome = commit(&mut writer, &numbers(10..20), "b", 1).await;
+        assert!(
+            matches!(&outcome, Outcome::Committed { version: 3, files, .. } if files[0].key() == slot(2))
+        );
+        assert_eq!(lake.get(&slot(0)).await.unwrap(), None, "C5: dead now, and deleted");
+        assert!(lake.get(&slot(2)).await.unwrap().is_some(), "C1");
+        let mut cold = ShardWriter::new(lake.clone(), shard());
+        let outcome = commit(&mut cold, &numbers(20..30), "c", 1).await;
+        assert!(matches!(outcome, Outcome::Committed { version: 4, .. }));
+    }
+}
+
+pub(super) async fn sixteen_writers_on_one_chain(lake: &LakeStore) {
+    let writers = (0..16u64).map(|i| {
+        let mut writer = ShardWriter::new(lake.clone(), shard());
+        // Overlapping batches: each record is in two of them.
+        tokio::spawn(
+            async move { commit(&mut writer, &numbers(10 * i..10 * i + 20), &format!("w{i}"), 2).await },
+        )
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        assert_eq!(writer.await.unwrap().first_pending(), None);
+    }
+    let mut all = PositionSet::default();
+    for commit in reader::read_chain(lake, &ChainKey::of(&shard())).await.unwrap() {
+        let set = commit.set().unwrap();
+        assert!(!set.overlaps(&all), "C2");
+        all = all.union(&set);
+    }
+    assert_eq!(all, numbers(0..170), "C1");
+    let listed = reader::live_files(lake, None).await.unwrap();
+    let mut listed: Vec<_> = listed.into_iter().map(|f| f.key).collect();
+    listed.sort();
+    assert_eq!(lake.list("t").await.unwrap(), listed, "C5: what is there is what commits list");
+}
