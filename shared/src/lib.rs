@@ -7,6 +7,8 @@ pub mod clock;
 pub mod columns;
 pub mod commit;
 pub mod dead_letter;
+mod scan;
+mod number;
 pub mod decode;
 pub mod error;
 pub mod limits;
@@ -18,6 +20,7 @@ pub mod quarantine;
 pub mod record;
 pub mod schema;
 pub mod unpack;
+pub mod event;
 pub mod write;
 
 pub use error::{Error, Result};

@@ -15,7 +15,9 @@ use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 
 use weir::clock::{Clock, EpochMicros, SystemClock};
+use weir::commit::reader::read_chain;
 use weir::commit::{Built, BuiltFile, LakeStore, Outcome, PositionSet, ShardWriter};
+use weir::naming::ChainKey;
 use weir::dead_letter::{DeadLetter, Reason};
 use weir::pipeline::{RowBuffers, data_file, dead_files};
 use weir::record::{RecordId, Shard};
@@ -98,8 +100,12 @@ impl Load {
     /// The file cannot be read, or the lake not written; what is committed stays committed.
     pub fn run(self) -> Result<()> {
         let shard = self.shard();
-        let mut writer = ShardWriter::new(self.lake.clone(), shard.clone());
-        let committed = self.runtime.block_on(writer.committed())?;
+        let chain = self.runtime.block_on(read_chain(&self.lake, &ChainKey::of(&shard)))?;
+        let mut committed = PositionSet::from_ranges([]);
+        for version in &chain {
+            committed = committed.union(&version.set()?);
+        }
+        let writer = ShardWriter::new(self.lake.clone(), shard.clone());
         let now = SystemClock.now();
         let session = Session { load: self, shard, writer: Mutex::new(writer), now };
         match session.load.source.packing {

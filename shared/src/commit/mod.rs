@@ -17,5 +17,9 @@ pub mod positions;
 pub mod reader;
 pub mod store;
 
+pub use attempt::{Built, BuiltFile, Outcome, ShardWriter};
+pub use positions::PositionSet;
+pub use store::{LakeStore, Requests};
+
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@
 use crate::columns::ColumnSet;
 
 use super::plan::{LeafKind, Node, NodeKind, Object, Plan, Target};
-use super::scan::{number_end, skip_space, string_stop, unescape};
+use crate::scan::{number_end, skip_space, string_stop, unescape};
 use super::tape::push_absent;
 use super::value::{push_bool, push_key, push_number, push_text};
 

@@ -6,10 +6,8 @@
 //! conversions, so a value means the same on either.
 
 mod cursor;
-pub(crate) mod number;
 mod plan;
 mod raw;
-mod scan;
 mod tape;
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,7 @@ use crate::columns::{Field, FieldKind, Layout};
 use crate::error::{Error, Result};
 use crate::schema::{Column, HiveType, TableSchema, TimeFormat, Transform};
 
-use super::number;
+use crate::number;
 
 /// What a leaf takes.
 #[derive(Debug, Clone)]

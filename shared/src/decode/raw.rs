@@ -1,7 +1,7 @@
 //! Where each node of a tape stood in the raw text. The tape has no positions and its numbers are
 //! already 64 bits wide; exact digits, JSON text columns and rescued fields need the raw bytes.
 
-use super::scan::{number_end, skip_space, string_stop};
+use crate::scan::{number_end, skip_space, string_stop};
 
 /// Fill `spans` with one `(start, end)` per tape node, in tape order. `doc` must be valid JSON: it is
 /// only called on text that has just been parsed, and gives up quietly (short `spans`) otherwise.

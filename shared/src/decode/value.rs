@@ -8,7 +8,7 @@ use crate::columns::{LeafColumn, Values};
 use crate::dead_letter::Reason;
 use crate::schema::{TimeFormat, Transform};
 
-use super::number;
+use crate::number;
 use super::plan::{Bound, LeafKind, Rules};
 use super::time;
 
@@ -223,7 +223,7 @@ pub(crate) fn push_key(kind: &LeafKind, text: &str, leaf: &mut LeafColumn, rep: 
         | LeafKind::Int64
         | LeafKind::Float
         | LeafKind::Double
-        | LeafKind::Decimal { .. } => match super::scan::number_end(text.as_bytes(), 0) {
+        | LeafKind::Decimal { .. } => match crate::scan::number_end(text.as_bytes(), 0) {
             Some(end) if end == text.len() => push_number(kind, None, text.as_bytes(), leaf, rep),
             _ => Err(Violation::new(Reason::WrongType, format!("map key, {}", kind.expected()), text)),
         },

@@ -1,5 +1,9 @@
 //! Records of one shard → committed files.
+mod build;
+mod ingest;
 mod keys;
 mod rows;
 
+pub use build::{BuildCounts, Delivery, Tables, data_file, dead_files};
+pub use ingest::{Attempt, Ingest, Processed};
 pub use rows::{PartitionFile, RowBuffers};

@@ -1,0 +1,157 @@
+//! One event → one commit, or the first record that is not committed.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use crate::catalog::Catalog;
+use crate::clock::{Clock, EpochMicros};
+use crate::commit::{LakeStore, PositionSet, Requests, ShardWriter};
+use crate::error::Result;
+use crate::event::ParsedEvent;
+use crate::naming::{QUARANTINE_TABLE, stream_key};
+use crate::record::{SequenceNumber, Shard};
+use crate::schema::TableSchema;
+
+use super::build::{BuildCounts, Delivery, Tables};
+
+/// Shards whose state a process keeps; a function is rarely handed more than a few.
+const MAX_WARM_SHARDS: usize = 64;
+
+/// What a process keeps from event to event.
+pub struct Ingest {
+    lake: LakeStore,
+    catalog: Arc<dyn Catalog>,
+    tables: Vec<Arc<TableSchema>>,
+    /// Beside the ARN, what tells this incarnation of the stream from one made again.
+    stream_identity: String,
+    clock: Arc<dyn Clock>,
+    warm: HashMap<(String, String), Warm>,
+    registered: BTreeSet<(String, String)>,
+}
+
+struct Warm {
+    writer: ShardWriter,
+    tables: Tables,
+}
+
+/// One attempt.
+pub struct Attempt<'a> {
+    /// The event.
+    pub event: &'a ParsedEvent,
+    /// Unique to this attempt.
+    pub id: &'a str,
+    /// When building must stop, so that what is built can still be committed.
+    pub build_until: EpochMicros,
+}
+
+/// What became of an event.
+#[derive(Debug, Default)]
+pub struct Processed {
+    /// The first record that no commit lists.
+    pub first_uncommitted: Option<SequenceNumber>,
+    /// Rows, dead letters and the rest.
+    pub counts: BuildCounts,
+    /// Files put.
+    pub files: u64,
+    /// Requests to the store.
+    pub requests: Requests,
+    /// Microseconds spent building files.
+    pub build_us: i64,
+    /// Microseconds of the whole attempt.
+    pub total_us: i64,
+    /// Partitions that could not be registered; `close` repairs them.
+    pub unregistered_partitions: u64,
+    /// Whether this was the shard's first event in this process.
+    pub cold_shard: bool,
+}
+
+impl Ingest {
+    /// A process that feeds `tables`.
+    pub fn new(
+        lake: LakeStore,
+        catalog: Arc<dyn Catalog>,
+        tables: Vec<Arc<TableSchema>>,
+        stream_identity: String,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let (warm, registered) = (HashMap::new(), BTreeSet::new());
+        Self { lake, catalog, tables, stream_identity, clock, warm, registered }
+    }
+
+    /// Commit what of the event no commit lists.
+    ///
+    /// # Errors
+    /// A bad moment of the store: nothing is known to be committed, everything is delivered again.
+    pub async fn process(&mut self, attempt: &Attempt<'_>) -> Result<Processed> {
+        let event = attempt.event;
+        let start = self.clock.now();
+        let before = self.lake.requests();
+        let key = (event.stream_arn.clone(), event.shard.clone());
+        let cold_shard = !self.warm.contains_key(&key);
+        if cold_shard {
+            if self.warm.len() >= MAX_WARM_SHARDS {
+                self.warm.clear();
+            }
+            let identity = format!("{}{}", event.stream_arn, self.stream_identity);
+            let shard = Shard {
+                stream: event.stream().into(),
+                stream_key: stream_key(event.stream(), &identity).into(),
+                shard: event.shard.as_str().into(),
+            };
+            let tables = Tables::new(&shard, &self.tables)?;
+            let writer = ShardWriter::new(self.lake.clone(), shard);
+            self.warm.insert(key.clone(), Warm { writer, tables });
+        }
+        let Some(warm) = self.warm.get_mut(&key) else { return Ok(Processed::default()) };
+        let positions = PositionSet::Exact(event.positions.clone());
+        let delivery = Delivery { batch: &event.batch, dead: &event.dead, positions: &positions, now: start };
+        let (clock, tables) = (self.clock.clone(), &mut warm.tables);
+        let mut processed = Processed { cold_shard, ..Processed::default() };
+        let (counts, build_us) = (&mut processed.counts, &mut processed.build_us);
+        let mut build = |wanted: &PositionSet| {
+            let begun = clock.now();
+            let in_time = || clock.now() < attempt.build_until;
+            let built = tables.build(&delivery, wanted, &in_time, counts);
+            *build_us += clock.now().0 - begun.0;
+            built
+        };
+        let outcome = warm.writer.commit(&positions, event.arrived_through, attempt.id, &mut build).await?;
+        processed.first_uncommitted = outcome.first_pending();
+        if let crate::commit::Outcome::Committed { files, .. } = &outcome {
+            processed.files = files.len() as u64;
+        } else {
+            processed.counts = BuildCounts::default();
+        }
+        let touched: Vec<_> =
+            outcome.partitions().into_iter().map(|(table, path)| (table.to_owned(), path.clone())).collect();
+        processed.unregistered_partitions = self.register(touched).await;
+        processed.requests = self.lake.requests().since(&before);
+        processed.total_us = self.clock.now().0 - start.0;
+        Ok(processed)
+    }
+
+    /// Register partitions that this process has not registered yet. Never fails a batch.
+    async fn register(&mut self, touched: Vec<(String, crate::partition::PartitionPath)>) -> u64 {
+        let mut new: BTreeMap<String, Vec<(String, Vec<String>)>> = BTreeMap::new();
+        for (table, path) in touched {
+            let seen = (table.clone(), path.as_str().to_owned());
+            if path.is_empty() || self.registered.contains(&seen) {
+                continue;
+            }
+            let null = || crate::partition::NULL_PARTITION.to_owned();
+            let values = path.values().into_iter().map(|(_, value)| value.unwrap_or_else(null)).collect();
+            new.entry(table).or_default().push((seen.1, values));
+        }
+        let mut failed = 0;
+        for (table, partitions) in new {
+            let values: Vec<_> = partitions.iter().map(|(_, values)| values.clone()).collect();
+            match self.catalog.register_partitions(&table, &values).await {
+                Ok(()) => self.registered.extend(partitions.into_iter().map(|(path, _)| (table.clone(), path))),
+                // Quarantine without a definition in the catalog is readable all the same.
+                Err(_) if table == QUARANTINE_TABLE => {}
+                Err(_) => failed += values.len() as u64,
+            }
+        }
+        failed
+    }
+}
