@@ -1,3 +1,6 @@
-#![cfg_attr(test, allow(clippy::unwrap_used))]
-//! The one-machine runtime and what the command line is made of.
+//! The one-machine runtime and the command line of Weir.
+
+pub mod cli;
+pub mod generate;
+pub mod ingest;
 pub mod runtime;

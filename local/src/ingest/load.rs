@@ -5,6 +5,7 @@
 //! Plain files are cut into one range a thread, each with its own buffers; packed ones are inflated
 //! by one thread and decoded by another.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,11 +15,13 @@ use anyhow::{Context, Result, bail};
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 
+use weir::catalog::Catalog;
 use weir::clock::{Clock, EpochMicros, SystemClock};
 use weir::commit::reader::read_chain;
 use weir::commit::{Built, BuiltFile, LakeStore, Outcome, PositionSet, ShardWriter};
 use weir::naming::ChainKey;
 use weir::dead_letter::{DeadLetter, Reason};
+use weir::partition::PartitionPath;
 use weir::pipeline::{RowBuffers, data_file, dead_files};
 use weir::record::{RecordId, Shard};
 use weir::schema::TableSchema;
@@ -57,6 +60,30 @@ pub struct Progress {
     pub skipped: AtomicU64,
     /// Set to stop after the commit under way.
     pub stop: AtomicBool,
+    /// Tables and partitions that files were added to.
+    pub partitions: std::sync::Mutex<BTreeSet<(String, PartitionPath)>>,
+}
+
+impl Progress {
+    /// Register the partitions that files were added to with the catalog.
+    ///
+    /// # Errors
+    /// The catalog cannot be written; the rows are committed all the same.
+    pub async fn register(&self, catalog: &dyn Catalog) -> weir::Result<()> {
+        let touched = std::mem::take(&mut *self.partitions.lock().unwrap_or_else(|e| e.into_inner()));
+        let mut by_table: BTreeMap<String, Vec<Vec<String>>> = BTreeMap::new();
+        for (table, path) in touched {
+            if !path.is_empty() {
+                let null = || weir::partition::NULL_PARTITION.to_owned();
+                let values = path.values().into_iter().map(|(_, value)| value.unwrap_or_else(null));
+                by_table.entry(table).or_default().push(values.collect());
+            }
+        }
+        for (table, partitions) in by_table {
+            catalog.register_partitions(&table, &partitions).await?;
+        }
+        Ok(())
+    }
 }
 
 /// What a load needs.
@@ -435,7 +462,11 @@ impl Session {
             writer.commit(covers, self.now, &attempt, &mut build).await
         })?;
         match outcome {
-            Outcome::Committed { .. } => Ok(()),
+            Outcome::Committed { files, .. } => {
+                let touched = files.into_iter().map(|f| (f.table, f.partition));
+                self.load.progress.partitions.lock().unwrap_or_else(|e| e.into_inner()).extend(touched);
+                Ok(())
+            }
             Outcome::AlreadyCommitted { .. } => {
                 bail!("another weir ingest has loaded part of {} meanwhile; run this one again", self.shard.stream)
             }

@@ -120,7 +120,8 @@ impl Source {
         read_full(&*bytes, &mut head, 0).with_context(|| format!("could not read {url}"))?;
         hash.update(&head);
         let mut tail = vec![0; IDENTITY_BYTES.min(size) as usize];
-        read_full(&*bytes, &mut tail, size - tail.len() as u64).with_context(|| format!("could not read {url}"))?;
+        let from = size - tail.len() as u64;
+        read_full(&*bytes, &mut tail, from).with_context(|| format!("could not read {url}"))?;
         hash.update(&tail);
         let packing = match &head {
             h if h.starts_with(GZIP) => Packing::Gzip,

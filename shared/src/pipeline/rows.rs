@@ -256,7 +256,8 @@ impl RowBuffers {
         let layout = self.decoder.layout();
         let writer = match &mut open.writer {
             Some(writer) => writer,
-            None => open.writer.insert(FileWriter::new(layout, self.table.compression, &self.table.bloom)?),
+            // Bloom filters (`weir.bloom`) are for compacted files: a live file is read for hours only.
+            None => open.writer.insert(FileWriter::new(layout, self.table.compression, &[])?),
         };
         writer.write_row_group(&mut self.encoder, &open.set)?;
         open.encoded_rows += open.set.rows as u64;

@@ -1,0 +1,162 @@
+//! What the command line takes.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Event streams to partitioned Parquet tables, each record exactly once.
+#[derive(Debug, Parser)]
+#[command(name = "weir", version, arg_required_else_help = true, after_help = EXAMPLES)]
+pub(super) struct Cli {
+    #[command(flatten)]
+    pub(super) global: Global,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  weir demo                                   everything once, in half a minute
+  weir up --table clickstream                 a Kinesis endpoint here, filling a lake
+  weir ingest events.ndjson.gz --table clickstream
+  weir query \"select country, count(*) from clickstream group by 1 order by 2 desc\"
+  weir tables show clickstream";
+
+#[derive(Debug, Args)]
+pub(super) struct Global {
+    /// The lake: a folder, file:///… or s3://bucket/prefix
+    #[arg(long, global = true, env = "WEIR_LAKE", default_value = ".weir/lake")]
+    pub(super) lake: String,
+    /// Folder of table definitions (Glue TableInput JSON); the built-in ones if it does not exist
+    #[arg(long, global = true, env = "WEIR_SCHEMAS", default_value = "schemas")]
+    pub(super) schemas: PathBuf,
+    /// Machine-readable output: JSON on stdout
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    /// Say more on stderr
+    #[arg(long, short, global = true)]
+    pub(super) verbose: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Everything once: generate or take data, ingest it, break things on the way, query the result
+    Demo(DemoArgs),
+    /// Run a Kinesis endpoint, the function and its mapping until stopped
+    Up(UpArgs),
+    /// Load NDJSON files (plain, gzip or zstd; local or s3://) into a table; resumable
+    Ingest(IngestArgs),
+    /// Run SQL over the tables
+    Query(QueryArgs),
+    /// Keep the catalog in step with the folder of definitions
+    Tables(TablesArgs),
+    /// Print the exact list of a table's files, for tools without a catalog
+    Files(FilesArgs),
+    /// Show shards, lag, tables and quarantine
+    Status,
+    /// Run a Lambda function in this process (the local runtime starts it)
+    #[command(hide = true)]
+    Function {
+        /// Name of the function
+        name: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DemoArgs {
+    /// Use this NDJSON file instead of generated events
+    #[arg(long, requires = "table")]
+    pub(super) data: Option<String>,
+    /// Table for the file
+    #[arg(long)]
+    pub(super) table: Option<String>,
+    /// Events to generate
+    #[arg(long, default_value_t = 200_000)]
+    pub(super) events: u64,
+    /// Seed of the generator
+    #[arg(long, default_value_t = 7)]
+    pub(super) seed: u64,
+    /// Keep everything in this folder instead of a temporary one
+    #[arg(long)]
+    pub(super) keep: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct UpArgs {
+    /// Tables that the stream feeds (several with weir.route)
+    #[arg(long = "table", required = true, env = "WEIR_TABLES", value_delimiter = ',')]
+    pub(super) tables: Vec<String>,
+    /// Name of the stream; the first table's name if not given
+    #[arg(long, env = "WEIR_STREAM")]
+    pub(super) stream: Option<String>,
+    /// Shards, if the stream is made now
+    #[arg(long, default_value_t = 2)]
+    pub(super) shards: u32,
+    /// Port of the Kinesis endpoint on 127.0.0.1 (0: a free one)
+    #[arg(long, default_value_t = 4567)]
+    pub(super) port: u16,
+    /// Folder of the stream's state
+    #[arg(long, env = "WEIR_STATE", default_value = ".weir/state")]
+    pub(super) state: PathBuf,
+    /// Most records a batch
+    #[arg(long, default_value_t = 10_000)]
+    pub(super) batch_size: usize,
+    /// How long a batch may wait to fill (`10s`)
+    #[arg(long, default_value = "1s", value_parser = duration)]
+    pub(super) window: Duration,
+    /// Lanes a shard, 1 to 10
+    #[arg(long, default_value_t = 1)]
+    pub(super) parallelization_factor: usize,
+    /// Do not throttle producers as Kinesis does
+    #[arg(long)]
+    pub(super) no_limits: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct IngestArgs {
+    /// Files: paths, file:/// or s3:// addresses
+    #[arg(required = true)]
+    pub(super) files: Vec<String>,
+    /// Table to load into
+    #[arg(long)]
+    pub(super) table: String,
+    /// Threads for a plain file; the number of processors if not given
+    #[arg(long)]
+    pub(super) threads: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct QueryArgs {
+    /// One SQL statement
+    pub(super) sql: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct FilesArgs {
+    /// Table
+    #[arg(long)]
+    pub(super) table: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TablesArgs {
+    #[command(subcommand)]
+    pub(super) command: TablesCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum TablesCommand {
+    /// Make the catalog say what the folder says; unsafe changes are refused
+    Apply,
+    /// Show what apply would do
+    Diff,
+    /// List the tables, or print one definition as it stands in the catalog
+    Show {
+        /// Table
+        table: Option<String>,
+    },
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    weir::schema::parse_duration(text)
+}

@@ -1,0 +1,227 @@
+//! `weir demo`: everything once. Events go to a real Kinesis endpoint, a real function process takes
+//! them, it is killed once on the way, records are delivered twice, and at the end the lake is
+//! compared with what was sent.
+
+use std::collections::BTreeMap;
+use std::io::BufRead;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::json;
+
+use weir::clock::{Clock, SystemClock};
+use weir::commit::reader::live_files;
+use weir_query::query;
+
+use crate::generate::{Generator, Kind};
+use crate::ingest::{Packing, Source};
+use crate::runtime::{HostedFunction, Running, UpConfig, up};
+
+use super::args::{DemoArgs, Global};
+use super::lake::{Lake, store_options};
+use super::output::{count, megabytes, table};
+use super::up::{drained, program};
+
+/// Most records and bytes of one PutRecords
+/// (<https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html>).
+const PUT_RECORDS: usize = 500;
+const PUT_BYTES: usize = 4 << 20;
+
+/// A folder that goes with the demo, unless it is kept.
+struct Scratch(Option<PathBuf>);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0 {
+            let _ = std::fs::remove_dir_all(path);
+        }
+    }
+}
+
+#[derive(Default)]
+struct Sent {
+    records: u64,
+    bytes: u64,
+    kinds: BTreeMap<Kind, u64>,
+}
+
+pub(super) async fn run(global: &Global, args: &DemoArgs) -> Result<ExitCode> {
+    let started = Instant::now();
+    let (home, _scratch) = match &args.keep {
+        Some(folder) => (folder.clone(), Scratch(None)),
+        None => {
+            let folder = std::env::temp_dir().join(format!("weir-demo-{}", std::process::id()));
+            (folder.clone(), Scratch(Some(folder)))
+        }
+    };
+    std::fs::create_dir_all(&home).with_context(|| format!("could not make {}", home.display()))?;
+    let lake = Lake::open_at(&home.join("lake").to_string_lossy())?;
+    let name = args.table.clone().unwrap_or_else(|| "clickstream".into());
+    lake.ensure_tables(global, std::slice::from_ref(&name)).await?;
+    let mut config = UpConfig::new(&home.join("state"), &name, "ingest", Arc::new(SystemClock));
+    config.enforce_limits = false;
+    config.mapping.window = Duration::from_secs(1);
+    let running = up(config, HostedFunction::new(program(&lake, std::slice::from_ref(&name))?)).await?;
+    eprintln!("1. a Kinesis endpoint with 2 shards on {}, and a function in a process of its own", running.endpoint_url());
+    let sent = match &args.data {
+        Some(file) => send_file(&running, &name, file).await?,
+        None => send_generated(&running, &name, args).await?,
+    };
+    eprintln!("4. {} records sent; waiting until the last is acknowledged", count(sent.records));
+    let all = drained(&running, sent.records, Duration::from_secs(300)).await;
+    let started_processes = running.function().map_or(0, |f| f.processes_started());
+    let given_up = running.status().records_given_up();
+    running.stop().await;
+    if !all {
+        bail!("the records were not taken within 5 minutes; see {}", home.join("state/function.log").display());
+    }
+    let ok = report(&lake, &name, &sent, given_up, started_processes).await?;
+    if args.keep.is_some() {
+        println!("\nkept: weir --lake {} query \"select count(*) from {name}\"", home.join("lake").display());
+    }
+    eprintln!("\n{:.1} s in all", started.elapsed().as_secs_f64());
+    Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+struct Putter<'a> {
+    running: &'a Running,
+    stream: &'a str,
+    records: Vec<serde_json::Value>,
+    bytes: usize,
+    sent: Sent,
+}
+
+impl Putter<'_> {
+    async fn put(&mut self, key: &str, data: &[u8]) -> Result<()> {
+        if self.records.len() == PUT_RECORDS || self.bytes + data.len() > PUT_BYTES {
+            self.flush().await?;
+        }
+        let data64 = base64_simd::STANDARD.encode_to_string(data);
+        self.records.push(json!({"PartitionKey": key, "Data": data64}));
+        self.bytes += data.len();
+        self.sent.records += 1;
+        self.sent.bytes += data.len() as u64;
+        Ok(())
+    }
+
+    /// Put what is there, and what was throttled again.
+    async fn flush(&mut self) -> Result<()> {
+        self.bytes = 0;
+        while !self.records.is_empty() {
+            let body = json!({"StreamName": self.stream, "Records": self.records});
+            let answer = self.running.endpoint().client().call("PutRecords", &body).await?;
+            let answer: serde_json::Value = serde_json::from_slice(&answer).context("PutRecords answered no JSON")?;
+            let failed = answer["Records"].as_array().map(Vec::as_slice).unwrap_or_default().iter();
+            let mut failed = failed.map(|r| r.get("ErrorCode").is_some_and(|e| !e.is_null()));
+            self.records.retain(|_| failed.next().unwrap_or(true));
+            if !self.records.is_empty() {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn send_generated(running: &Running, stream: &str, args: &DemoArgs) -> Result<Sent> {
+    eprintln!("2. sending {} generated clickstream events, some late, some twice, some broken", count(args.events));
+    let mut generator = Generator::new(args.seed, SystemClock.now());
+    let mut putter = Putter { running, stream, records: Vec::new(), bytes: 0, sent: Sent::default() };
+    let mut event = String::new();
+    for n in 0..args.events {
+        let kind = generator.next_event(&mut event);
+        *putter.sent.kinds.entry(kind).or_default() += 1;
+        let key = (n % 1_000).to_string();
+        putter.put(&key, event.as_bytes()).await?;
+        if kind == Kind::SentTwice {
+            putter.put(&key, event.as_bytes()).await?;
+        }
+        if n == args.events / 2 {
+            kill(running).await;
+        }
+    }
+    putter.flush().await?;
+    Ok(putter.sent)
+}
+
+async fn send_file(running: &Running, stream: &str, file: &str) -> Result<Sent> {
+    eprintln!("2. sending the lines of {file}");
+    let handle = tokio::runtime::Handle::current();
+    let (file, options) = (file.to_owned(), store_options());
+    let source = tokio::task::spawn_blocking(move || Source::open(&file, &options, &handle)).await??;
+    let reader: Box<dyn std::io::Read + Send> = match source.packing {
+        Packing::Plain => Box::new(source.reader()),
+        Packing::Gzip => Box::new(flate2::read::MultiGzDecoder::new(source.reader())),
+        Packing::Zstd => Box::new(zstd::stream::read::Decoder::new(source.reader())?),
+    };
+    let mut putter = Putter { running, stream, records: Vec::new(), bytes: 0, sent: Sent::default() };
+    let mut killed = false;
+    for (n, line) in std::io::BufReader::new(reader).split(b'\n').enumerate() {
+        let line = line.with_context(|| format!("could not read {}", source.url))?;
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        putter.put(&n.to_string(), &line).await?;
+        if !killed && putter.sent.records == 5_000 {
+            killed = true;
+            kill(running).await;
+        }
+    }
+    putter.flush().await?;
+    if !killed {
+        kill(running).await;
+    }
+    Ok(putter.sent)
+}
+
+/// Kill the function while a batch is under way.
+async fn kill(running: &Running) {
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let killed = running.function().map_or(0, |f| f.kill_processes());
+    eprintln!("3. killed the function ({killed} processes) in the middle of it; its batches are delivered again");
+}
+
+async fn report(lake: &Lake, name: &str, sent: &Sent, given_up: u64, processes: u64) -> Result<bool> {
+    let files = live_files(&lake.store, None).await?;
+    let of = |table: &str| files.iter().filter(|f| f.file.table == table).cloned().collect::<Vec<_>>();
+    let (data, dead) = (of(name), of(weir::naming::QUARANTINE_TABLE));
+    let sum = |files: &[weir::commit::reader::ListedFile]| files.iter().map(|f| f.file.rows).sum::<u64>();
+    let (rows, quarantined) = (sum(&data), sum(&dead));
+    let bytes: u64 = data.iter().map(|f| f.file.bytes).sum();
+    let partitions: std::collections::BTreeSet<_> = data.iter().map(|f| f.file.partition.as_str()).collect();
+    let line = |what: &str, n: u64, note: String| vec![what.to_owned(), count(n), note];
+    let mut lines = vec![line("records sent", sent.records, megabytes(sent.bytes))];
+    if let Some(late) = sent.kinds.get(&Kind::Late) {
+        lines.push(line("  of them late", *late, "each goes to its own hour".into()));
+    }
+    if let Some(twice) = sent.kinds.get(&Kind::SentTwice) {
+        lines.push(line("  sent twice by the producer", *twice, "two records; removed by business key at close".into()));
+    }
+    lines.push(line("rows in the lake", rows, format!("{} in {} files, {} partitions", megabytes(bytes), data.len(), partitions.len())));
+    lines.push(line("dead letters", quarantined, "raw bytes and reason kept in table quarantine".into()));
+    lines.push(line("given up", given_up, String::new()));
+    lines.push(line("function processes", processes, "started, the killed ones among them".into()));
+    println!("\n{}", table(&["", "count", ""], &lines));
+    let tables = super::query::tables(lake).await?;
+    let store = lake.store.object_store();
+    if quarantined > 0 {
+        let why = "select reason, path, expected, arrow_cast(count(*), 'Int64') as records, min(found) as example from quarantine group by 1, 2, 3 order by 4 desc limit 10";
+        println!("\nwhy records were quarantined\n{}", query(store.clone(), tables.clone(), why).await?.to_table()?);
+    }
+    let identity = format!("select count(*) as \"rows\", count(distinct _shard || _sequence || cast(_subsequence as varchar)) as identities from {name}");
+    println!("\nrows against distinct record identities\n{}", query(store.clone(), tables.clone(), &identity).await?.to_table()?);
+    if name == "clickstream" {
+        let sql = "select hour, event_type, count(*) as events, count(distinct user_id) as users, round(avg(latency_ms), 1) as latency_ms from clickstream group by 1, 2 order by 1 desc, 3 desc limit 8";
+        println!("\nweir query \"{sql}\"\n{}", query(store, tables, sql).await?.to_table()?);
+    }
+    let expected_dead: u64 = sent.kinds.iter().filter(|(k, _)| k.is_bad()).map(|(_, n)| n).sum();
+    let adds_up = rows + quarantined + given_up == sent.records;
+    let as_planned = sent.kinds.is_empty() || quarantined == expected_dead;
+    println!("\n{} rows + {} dead letters + {} given up = {} records sent: {}", count(rows), count(quarantined), count(given_up), count(sent.records), if adds_up { "every record exactly once" } else { "THIS DOES NOT ADD UP" });
+    if !as_planned {
+        println!("expected {} dead letters", count(expected_dead));
+    }
+    Ok(adds_up && as_planned)
+}

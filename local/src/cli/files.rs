@@ -1,0 +1,30 @@
+//! `weir files --table T`: what the commits list, and nothing else.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use weir::commit::reader::live_files;
+
+use super::args::{FilesArgs, Global};
+use super::lake::Lake;
+
+pub(super) async fn run(global: &Global, args: &FilesArgs) -> Result<ExitCode> {
+    let lake = Lake::open(global)?;
+    let files = live_files(&lake.store, Some(&args.table)).await?;
+    if files.is_empty() && lake.catalog.definition(&args.table).await?.is_none() {
+        let known = lake.catalog.tables().await?.join(", ");
+        bail!("table {} is not in the catalog of {}; tables there: {known}", args.table, lake.url);
+    }
+    for listed in files {
+        let url = format!("{}/{}", lake.url, listed.key);
+        if global.json {
+            let partition = listed.file.partition.as_str();
+            let (rows, bytes) = (listed.file.rows, listed.file.bytes);
+            println!("{}", serde_json::json!({"url": url, "partition": partition, "rows": rows, "bytes": bytes}));
+        } else {
+            println!("{url}");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,100 @@
+//! `weir ingest FILE… --table T`.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::runtime::Runtime;
+
+use crate::ingest::{Load, Packing, Progress, Source};
+
+use super::args::{Global, IngestArgs};
+use super::lake::{Lake, store_options};
+use super::output::{count, megabytes};
+
+pub(super) fn run(global: &Global, args: &IngestArgs, runtime: &Runtime) -> Result<ExitCode> {
+    let lake = Lake::open(global)?;
+    let tables = [args.table.clone()];
+    runtime.block_on(lake.ensure_tables(global, &tables))?;
+    let table = runtime.block_on(lake.catalog.table(&args.table))?;
+    let processors = std::thread::available_parallelism().map_or(1, Into::into);
+    let options = store_options();
+    let sources: Vec<Source> =
+        args.files.iter().map(|f| Source::open(f, &options, runtime.handle())).collect::<Result<_>>()?;
+    for source in sources {
+        let progress = Arc::new(Progress::default());
+        let bar = bar(&source);
+        let load = Load {
+            lake: lake.store.clone(),
+            table: table.clone(),
+            source: source.clone(),
+            threads: args.threads.unwrap_or(processors).max(1),
+            progress: progress.clone(),
+            runtime: runtime.handle().clone(),
+        };
+        let started = Instant::now();
+        let thread = std::thread::spawn(move || load.run());
+        while !thread.is_finished() {
+            bar.set_position(progress.bytes.load(Ordering::Relaxed) + progress.skipped.load(Ordering::Relaxed));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        bar.finish_and_clear();
+        let done = thread.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the load panicked")));
+        done?;
+        runtime.block_on(progress.register(&*lake.catalog))?;
+        summary(global, &source, &args.table, &progress, started.elapsed());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn bar(source: &Source) -> ProgressBar {
+    let bar = match source.packing {
+        Packing::Plain => ProgressBar::new(source.size),
+        Packing::Gzip | Packing::Zstd => ProgressBar::new_spinner(),
+    };
+    let style = match source.packing {
+        Packing::Plain => "{msg} {bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta}",
+        Packing::Gzip | Packing::Zstd => "{msg} {spinner} {bytes} inflated {bytes_per_sec}",
+    };
+    bar.with_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()))
+        .with_message(source.name.clone())
+}
+
+fn summary(global: &Global, source: &Source, table: &str, progress: &Progress, took: Duration) {
+    let get = |n: &std::sync::atomic::AtomicU64| n.load(Ordering::Relaxed);
+    let (rows, dead, bytes) = (get(&progress.rows), get(&progress.dead), get(&progress.bytes));
+    let (blank, files, file_bytes, skipped) =
+        (get(&progress.blank), get(&progress.files), get(&progress.file_bytes), get(&progress.skipped));
+    let rate = bytes as f64 / 1e6 / took.as_secs_f64().max(1e-9);
+    if global.json {
+        let line = serde_json::json!({"file": source.url, "table": table, "rows": rows, "dead_letters": dead,
+            "blank_lines": blank, "bytes": bytes, "skipped_bytes": skipped, "files": files,
+            "file_bytes": file_bytes, "seconds": took.as_secs_f64()});
+        println!("{line}");
+        return;
+    }
+    println!(
+        "{}: {} rows, {} dead letters into {} ({} files, {}); {} read at {rate:.0} MB/s",
+        source.name,
+        count(rows),
+        count(dead),
+        table,
+        count(files),
+        megabytes(file_bytes),
+        megabytes(bytes),
+    );
+    if skipped > 0 {
+        println!("  {} were committed by an earlier run and passed over", megabytes(skipped));
+    }
+    if blank > 0 {
+        println!("  {} blank lines", count(blank));
+    }
+    if dead > 0 {
+        println!(
+            "  see why: weir query \"select reason, path, expected, found, count(*) from quarantine where source_table = '{table}' group by 1, 2, 3, 4\""
+        );
+    }
+}

@@ -1,0 +1,100 @@
+//! The lake and its catalog, as the flags name them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+
+use weir::catalog::{Catalog, Change, FolderCatalog, apply, plan_apply, read_definitions};
+use weir::commit::LakeStore;
+use weir::schema::TableInput;
+
+use super::args::Global;
+
+/// Definitions that the program carries, for use outside of a checkout.
+const BUILT_IN: [&str; 7] = [
+    include_str!("../../../schemas/access_log.json"),
+    include_str!("../../../schemas/air_quality.json"),
+    include_str!("../../../schemas/clickstream.json"),
+    include_str!("../../../schemas/dns_log.json"),
+    include_str!("../../../schemas/github_events.json"),
+    include_str!("../../../schemas/sensor_readings.json"),
+    include_str!("../../../schemas/web_logs.json"),
+];
+
+pub(super) struct Lake {
+    pub(super) url: String,
+    pub(super) store: LakeStore,
+    pub(super) catalog: Arc<dyn Catalog>,
+}
+
+/// Environment of the object store, read through the function's own list.
+#[allow(clippy::disallowed_methods, reason = "the command line hands its environment on")]
+pub(super) fn store_options() -> Vec<(String, String)> {
+    weir_functions::context::store_options(&|name| std::env::var(name).ok())
+}
+
+/// The address of a lake: paths become file:/// addresses.
+pub(super) fn address(text: &str) -> Result<String> {
+    if text.contains("://") {
+        return Ok(text.trim_end_matches('/').to_owned());
+    }
+    let path = Path::new(text);
+    std::fs::create_dir_all(path)
+        .with_context(|| format!("could not make the lake's folder {text}; give another with --lake"))?;
+    let path = path.canonicalize().with_context(|| format!("could not find the lake's folder {text}"))?;
+    let url = url::Url::from_directory_path(&path).map_err(|()| anyhow::anyhow!("{text} is no folder"))?;
+    Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
+impl Lake {
+    pub(super) fn open(global: &Global) -> Result<Self> {
+        Self::open_at(&global.lake)
+    }
+
+    pub(super) fn open_at(lake: &str) -> Result<Self> {
+        let url = address(lake)?;
+        let store = LakeStore::open(&url, &store_options())?;
+        let catalog = Arc::new(FolderCatalog::new(store.object_store(), store.path("")?, url.clone()));
+        Ok(Self { url, store, catalog })
+    }
+
+    /// Definitions of the folder, or the built-in ones where there is no folder.
+    pub(super) fn definitions(global: &Global) -> Result<Vec<TableInput>> {
+        if global.schemas.is_dir() {
+            return Ok(read_definitions(&global.schemas)?);
+        }
+        if global.schemas != Path::new("schemas") {
+            bail!("{} is not a folder; give the folder of definitions with --schemas", global.schemas.display());
+        }
+        BUILT_IN.iter().map(|text| Ok(TableInput::from_json(text)?)).collect()
+    }
+
+    /// Make sure that these tables, and the quarantine, are in the catalog: missing ones are created
+    /// from the definitions, others are left as they are.
+    pub(super) async fn ensure_tables(&self, global: &Global, tables: &[String]) -> Result<()> {
+        let mut definitions = Self::definitions(global)?;
+        definitions.push(weir::quarantine::definition()?);
+        let known: Vec<_> = definitions.iter().map(|d| d.name.clone()).collect();
+        let mut missing = Vec::new();
+        for table in tables.iter().map(String::as_str).chain([weir::naming::QUARANTINE_TABLE]) {
+            if self.catalog.definition(table).await?.is_some() {
+                continue;
+            }
+            match definitions.iter().find(|d| d.name == table) {
+                Some(definition) => missing.push(definition.clone()),
+                None => bail!(
+                    "table {table} is neither in the catalog nor in {}; tables there: {}",
+                    global.schemas.display(),
+                    known.join(", ")
+                ),
+            }
+        }
+        let changes = plan_apply(&missing, &*self.catalog, &self.url).await?;
+        if let Some(refused) = changes.iter().find(|c| matches!(c.change, Change::Refused { .. })) {
+            bail!("{refused}");
+        }
+        apply(&changes, &*self.catalog).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,52 @@
+//! The commands, one module each.
+
+mod args;
+mod demo;
+mod files;
+mod function;
+mod ingest;
+mod lake;
+mod output;
+mod query;
+mod status;
+mod tables;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+
+/// Parse the arguments and run the command.
+pub fn run() -> ExitCode {
+    // `weir query … | head` ends quietly, as other tools do.
+    // SAFETY: sets a signal's disposition before any thread is started.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    let cli = Cli::parse();
+    if let Command::Function { name } = &cli.command {
+        return function::run(name);
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error.into()),
+    };
+    let global = &cli.global;
+    let done = match &cli.command {
+        Command::Demo(args) => runtime.block_on(demo::run(global, args)),
+        Command::Up(args) => runtime.block_on(up::run(global, args)),
+        Command::Ingest(args) => ingest::run(global, args, &runtime),
+        Command::Query(args) => runtime.block_on(query::run(global, args)),
+        Command::Tables(args) => runtime.block_on(tables::run(global, args)),
+        Command::Files(args) => runtime.block_on(files::run(global, args)),
+        Command::Status => runtime.block_on(status::run(global)),
+        Command::Function { .. } => Ok(ExitCode::SUCCESS),
+    };
+    runtime.shutdown_background();
+    done.unwrap_or_else(|error| fail(&error))
+}
+
+fn fail(error: &anyhow::Error) -> ExitCode {
+    eprintln!("weir: {error:#}");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,55 @@
+//! Aligned, rounded output for people.
+
+/// An aligned table: text to the left, numbers to the right.
+pub(super) fn table(headers: &[&str], rows: &[Vec<String>]) -> String {
+    let width = |c: usize| {
+        let cells = rows.iter().map(|r| r[c].chars().count());
+        cells.chain([headers[c].chars().count()]).max().unwrap_or(0)
+    };
+    let numeric = |c: usize| {
+        let number = |s: &str| s.is_empty() || s.starts_with(|b: char| b.is_ascii_digit() || b == '-');
+        !rows.is_empty() && rows.iter().all(|r| number(&r[c]))
+    };
+    let line = |cells: &[&str]| {
+        let cells: Vec<_> = cells
+            .iter()
+            .enumerate()
+            .map(|(c, cell)| {
+                let pad = " ".repeat(width(c).saturating_sub(cell.chars().count()));
+                if numeric(c) { format!("{pad}{cell}") } else { format!("{cell}{pad}") }
+            })
+            .collect();
+        cells.join("  ").trim_end().to_owned()
+    };
+    let mut out = vec![line(headers)];
+    out.extend(rows.iter().map(|r| line(&r.iter().map(String::as_str).collect::<Vec<_>>())));
+    out.join("\n")
+}
+
+/// `1234567` → `1,234,567`.
+pub(super) fn count(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (i, d) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i) % 3 == 0 {
+            out.push(',');
+        }
+        out.push(d);
+    }
+    out
+}
+
+/// Bytes in MB, one decimal.
+pub(super) fn megabytes(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn numbers_stand_to_the_right() {
+        let rows = [vec!["a".into(), "1".into()], vec!["bcd".into(), "1,000".into()]];
+        assert_eq!(super::table(&["name", "rows"], &rows), "name   rows\na         1\nbcd   1,000");
+        assert_eq!(super::count(1_234_567), "1,234,567");
+    }
+}

@@ -1,0 +1,85 @@
+//! `weir up`: a Kinesis endpoint, the function and its mapping, until stopped.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use weir::clock::SystemClock;
+
+use crate::runtime::function::Program;
+use crate::runtime::{HostedFunction, Running, UpConfig, up};
+
+use super::args::{Global, UpArgs};
+use super::lake::{Lake, store_options};
+
+/// The function: this executable in the role of the deployed one, with its whole environment.
+pub(super) fn program(lake: &Lake, tables: &[String]) -> Result<Program> {
+    let path = std::env::current_exe().context("could not find this program's own file")?;
+    let mut env = vec![("WEIR_LAKE".to_owned(), lake.url.clone()), ("WEIR_TABLES".to_owned(), tables.join(","))];
+    env.extend(store_options().into_iter().map(|(k, v)| (k.to_uppercase(), v)));
+    Ok(Program { path, args: vec!["function".into(), "ingest".into()], env })
+}
+
+pub(super) async fn run(global: &Global, args: &UpArgs) -> Result<ExitCode> {
+    let lake = Lake::open(global)?;
+    lake.ensure_tables(global, &args.tables).await?;
+    let stream = args.stream.clone().unwrap_or_else(|| args.tables[0].clone());
+    let mut config = UpConfig::new(&args.state, &stream, "ingest", Arc::new(SystemClock));
+    config.port = (args.port != 0).then_some(args.port);
+    config.shards = args.shards;
+    config.enforce_limits = !args.no_limits;
+    config.mapping.batch_size = args.batch_size;
+    config.mapping.window = args.window;
+    config.mapping.parallelization_factor = args.parallelization_factor;
+    config.report = Arc::new(|line: &str| eprintln!("{line}"));
+    let mut function = HostedFunction::new(program(&lake, &args.tables)?);
+    function.verbose = global.verbose;
+    let running = up(config, function).await?;
+    greet(&lake, &stream, &args.tables[0], &running);
+    wait_for_stop().await?;
+    eprintln!("stopping: batches under way end first; press Ctrl-C again to stop at once (nothing is lost either way)");
+    tokio::select! {
+        () = running.stop() => Ok(ExitCode::SUCCESS),
+        stop = wait_for_stop() => stop.map(|()| ExitCode::from(130)),
+    }
+}
+
+fn greet(lake: &Lake, stream: &str, table: &str, running: &Running) {
+    let url = running.endpoint_url();
+    println!("Kinesis endpoint  {url}");
+    println!("stream            {stream} -> table {table}");
+    println!("lake              {}", lake.url);
+    println!("
+Put a record:
+  AWS_ACCESS_KEY_ID=x AWS_SECRET_ACCESS_KEY=x aws kinesis put-record --endpoint-url {url} --region us-east-1 \\
+    --stream-name {stream} --partition-key k --cli-binary-format raw-in-base64-out --data '{{…}}'
+See it:
+  weir query --lake {} \"select count(*) from {table}\"
+Ctrl-C stops; nothing is lost.", lake.url);
+}
+
+async fn wait_for_stop() -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).context("could not watch for SIGTERM")?;
+    tokio::select! {
+        stop = tokio::signal::ctrl_c() => stop.context("could not watch for Ctrl-C"),
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+/// Wait until everything put so far is acknowledged, or a bound of time has passed.
+pub(super) async fn drained(running: &Running, records: u64, bound: Duration) -> bool {
+    let step = Duration::from_millis(50);
+    let mut waited = Duration::ZERO;
+    while waited < bound {
+        let status = running.status();
+        if status.records_delivered() + status.records_given_up() >= records {
+            return true;
+        }
+        tokio::time::sleep(step).await;
+        waited += step;
+    }
+    false
+}

@@ -1,0 +1,7 @@
+//! Backfill: NDJSON files → the lake, at full speed and resumable.
+
+mod load;
+mod source;
+
+pub use load::{Load, Progress};
+pub use source::{Packing, Source};
