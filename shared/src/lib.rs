@@ -10,6 +10,7 @@ pub mod record;
 pub mod schema;
 pub mod dead_letter;
 pub mod unpack;
+pub mod event;
 pub mod columns;
 pub mod decode;
 pub mod partition;
