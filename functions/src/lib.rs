@@ -1,1 +1,10 @@
-//! stub
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+//! Lambda functions: thin shells over [`weir`], each also callable in the process of the local runtime.
+//!
+//! A function reads its environment once ([`context`]), hands each event to the library and prints one
+//! line an invocation ([`emf`]). No payload is ever printed.
+
+pub mod context;
+pub mod emf;
+pub mod ingest;
+mod runtime;
