@@ -19,7 +19,7 @@ use crate::unpack::json::{Cursor, Malformed, RawStr};
 use crate::unpack::{RecordHead, UnpackCounts, Unpacked, Unpacker};
 use crate::{Error, Result};
 
-use record::RawRecord;
+use record::{Memo, RawRecord};
 
 /// The `eventSource` of the events taken.
 const KINESIS: &[u8] = b"aws:kinesis";
@@ -136,11 +136,12 @@ impl ParsedEvent {
 
     fn read_records(&mut self, cursor: &mut Cursor<'_>, unpacker: &mut Unpacker) -> Result<()> {
         let mut origin = RawOrigin::default();
+        let mut memo = Memo::default();
         let mut first = true;
         let mut index = 0;
         cursor.enter_array().map_err(not_json)?;
         while cursor.next_item(&mut first).map_err(not_json)? {
-            let record = RawRecord::read(cursor).map_err(not_json)?;
+            let record = RawRecord::read(cursor, &mut memo).map_err(not_json)?;
             if self.untaken_from.is_none() {
                 self.take(unpacker, &record, &mut origin).map_err(|problem| problem.of_record(index))?;
             }

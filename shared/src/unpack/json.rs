@@ -166,6 +166,29 @@ impl<'a> Cursor<'a> {
         Ok(Some(key))
     }
 
+    /// What was read since a key that [`Cursor::next_key`] gave, from its quote on.
+    #[inline]
+    pub(crate) fn written_since(&self, key: RawStr<'a>) -> &'a [u8] {
+        let from = key.raw.as_ptr() as usize - self.text.as_ptr() as usize - 1;
+        &self.text[from..self.at]
+    }
+
+    /// Go past the next member if it is written exactly like `member`, which ends with a quote.
+    #[inline]
+    pub(crate) fn repeats(&mut self, first: &mut bool, member: &[u8]) -> bool {
+        let before = self.at;
+        let comma = self.peek() == Some(b',');
+        self.at += usize::from(comma);
+        self.peek();
+        if comma != *first && self.text[self.at..].starts_with(member) {
+            self.at += member.len();
+            *first = false;
+            return true;
+        }
+        self.at = before;
+        false
+    }
+
     /// Whether another item follows, standing at it.
     #[inline]
     pub(crate) fn next_item(&mut self, first: &mut bool) -> Read<bool> {
@@ -201,14 +224,14 @@ impl<'a> Cursor<'a> {
         let start = self.at;
         let mut escaped = false;
         loop {
+            self.at += plain_length(&self.text[self.at..]);
             match self.text.get(self.at) {
                 Some(b'"') => break,
                 Some(b'\\') => {
                     escaped = true;
                     self.escape()?;
                 }
-                Some(0..0x20) | None => return Err(self.malformed("text and its closing quote")),
-                Some(_) => self.at += 1,
+                _ => return Err(self.malformed("text and its closing quote")),
             }
         }
         let raw = &self.text[start..self.at];
@@ -347,6 +370,29 @@ impl<'a> Cursor<'a> {
         self.at += n;
         Ok(())
     }
+}
+
+/// Bytes before the first quote, backslash or control character, or to the end; eight at a time, for
+/// the strings here are too short for a call of a vectored search.
+#[inline]
+fn plain_length(text: &[u8]) -> usize {
+    const EACH: u64 = u64::from_ne_bytes([1; 8]);
+    // A byte that is zero, or less than `n`, borrows into its high bit; above the first such byte a
+    // borrow may mark others, so only the first mark counts.
+    let zero = |word: u64| word.wrapping_sub(EACH) & !word;
+    let (words, rest) = text.as_chunks::<8>();
+    for (i, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let quote = zero(word ^ (EACH * u64::from(b'"')));
+        let backslash = zero(word ^ (EACH * u64::from(b'\\')));
+        let control = word.wrapping_sub(EACH * 0x20) & !word;
+        let marks = (quote | backslash | control) & (EACH << 7);
+        if marks != 0 {
+            return i * 8 + marks.trailing_zeros() as usize / 8;
+        }
+    }
+    let plain = |b: &u8| *b >= 0x20 && *b != b'"' && *b != b'\\';
+    words.len() * 8 + rest.iter().take_while(|b| plain(b)).count()
 }
 
 #[cfg(test)]
