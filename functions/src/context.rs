@@ -187,7 +187,11 @@ fn catalog(value: Option<String>) -> Result<CatalogAddress> {
 fn tables(one: Option<String>, several: Option<String>) -> Result<Vec<String>> {
     let (name, example, value) = match (one, several) {
         (Some(_), Some(_)) => {
-            return Err(setting("WEIR_TABLES", "is set beside WEIR_TABLE; keep one".to_owned(), TABLES_EXAMPLE));
+            return Err(setting(
+                "WEIR_TABLES",
+                "is set beside WEIR_TABLE; keep one".to_owned(),
+                TABLES_EXAMPLE,
+            ));
         }
         (None, Some(list)) => ("WEIR_TABLES", TABLES_EXAMPLE, list),
         (Some(table), None) => ("WEIR_TABLE", "clickstream", table),

@@ -66,7 +66,8 @@ impl Serialize for Answer {
         struct Failure<'a> {
             item_identifier: &'a str,
         }
-        let failures: Vec<_> = self.first_failure().map(|item_identifier| Failure { item_identifier }).into_iter().collect();
+        let failures: Vec<_> =
+            self.first_failure().map(|item_identifier| Failure { item_identifier }).into_iter().collect();
         let mut answer = serializer.serialize_map(None)?;
         if let Some(state) = &self.state {
             answer.serialize_entry("state", state)?;

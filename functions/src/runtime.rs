@@ -77,7 +77,9 @@ async fn answer<P: Process, C: Clock>(
     };
     let outcome = handler.borrow_mut().handle(body, &invocation).await;
     print_line(&outcome.line);
-    outcome.answer.map_err(|error| Diagnostic { error_type: kind(&error).into(), error_message: chain(&error) })
+    outcome
+        .answer
+        .map_err(|error| Diagnostic { error_type: kind(&error).into(), error_message: chain(&error) })
 }
 
 /// One write a line, so that lines of several processes on one pipe do not mix.

@@ -123,7 +123,9 @@ impl ParsedEvent {
             }
             b"state" => top.state = Some(cursor.raw_value().map_err(not_json)?),
             b"window" => top.has_window = !is_null_or_skip(cursor).map_err(not_json)?,
-            b"isFinalInvokeForWindow" => top.is_final = cursor.boolean().map_err(not_json)?,
+            b"isFinalInvokeForWindow" if matches!(cursor.peek(), Some(b't' | b'f')) => {
+                top.is_final = cursor.boolean().map_err(not_json)?;
+            }
             raw => {
                 if top.others.len() < 5 {
                     top.others.push(raw);
@@ -210,7 +212,8 @@ struct TopLevel<'a> {
 impl TopLevel<'_> {
     fn keys(&self) -> String {
         if self.others.is_empty() {
-            return "nothing else either; this function takes events of a Kinesis event source mapping".into();
+            return "nothing else either; this function takes events of a Kinesis event source mapping"
+                .into();
         }
         let keys: Vec<_> = self.others.iter().map(|k| String::from_utf8_lossy(k)).collect();
         format!("{}; this function takes events of a Kinesis event source mapping", keys.join(", "))
@@ -254,8 +257,10 @@ impl<'a> RawOrigin<'a> {
 
     fn parse(&self) -> Result<Option<EventOrigin>> {
         let Some(arn) = self.arn else { return Ok(None) };
-        let stream_arn = arn.to_text().ok_or_else(|| Error::Event("eventSourceARN is not text".to_owned()))?;
-        let shard = std::str::from_utf8(self.shard).map_err(|_| Error::Event("eventID is not text".to_owned()))?;
+        let stream_arn =
+            arn.to_text().ok_or_else(|| Error::Event("eventSourceARN is not text".to_owned()))?;
+        let shard =
+            std::str::from_utf8(self.shard).map_err(|_| Error::Event("eventID is not text".to_owned()))?;
         Ok(Some(EventOrigin { stream_arn, shard: shard.to_owned() }))
     }
 }

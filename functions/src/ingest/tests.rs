@@ -81,11 +81,7 @@ fn store_error(retryable: bool) -> Result<Processed> {
 fn the_answer_holds_at_most_one_failure() {
     let complete = json!({"batchItemFailures": []});
     let from = |n: &str| json!({"batchItemFailures": [{"itemIdentifier": n}]});
-    let cases = [
-        (done(None), complete),
-        (done(Some(11)), from("11")),
-        (store_error(true), from("10")),
-    ];
+    let cases = [(done(None), complete), (done(Some(11)), from("11")), (store_error(true), from("10"))];
     for (told_answer, expected) in cases {
         let (answer, _) = handle(&mut told(told_answer), &event(false));
         assert_eq!(answer.unwrap(), expected);

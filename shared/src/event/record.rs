@@ -195,7 +195,9 @@ fn seconds_to_micros(number: &[u8]) -> Option<i64> {
         match b {
             b'.' => in_fraction = true,
             // More digits than any time has: the rest is below its rounding.
-            _ if mantissa > i128::MAX / 1_000_000_000_000 => scale = scale.checked_add(i32::from(!in_fraction))?,
+            _ if mantissa > i128::MAX / 1_000_000_000_000 => {
+                scale = scale.checked_add(i32::from(!in_fraction))?
+            }
             _ => {
                 mantissa = mantissa * 10 + i128::from(b - b'0');
                 scale = scale.checked_sub(i32::from(in_fraction))?;

@@ -100,7 +100,10 @@ fn what_is_no_kinesis_event_is_a_clear_error() {
         (r#"{"Records":null}"#.into(), "expected an array at byte 11"),
         (r#"{"Records":[1]}"#.into(), "expected an object at byte 12"),
         (r#"{"Records":[]} x"#.into(), "expected the end at byte 15"),
-        (r0("eventSource", json!("aws:dynamodb")), "Records[0]: comes from aws:dynamodb; this function takes"),
+        (
+            r0("eventSource", json!("aws:dynamodb")),
+            "Records[0]: comes from aws:dynamodb; this function takes",
+        ),
         (r0("kinesis", Value::Null), "Records[0]: kinesis is missing"),
         (r0("eventSourceARN", json!(1)), "Records[0]: eventSourceARN is missing"),
         (r0("eventID", json!("shard")), "Records[0]: eventID shard is not <shard>:<sequence number>"),
@@ -111,7 +114,10 @@ fn what_is_no_kinesis_event_is_a_clear_error() {
         (r0("kinesis.approximateArrivalTimestamp", json!("1")), "Records[0]: kinesis.approximateArrival"),
         (r0("kinesis.approximateArrivalTimestamp", json!(1e30)), "Records[0]: kinesis.approximateArrival"),
         (edited(|e| e["Records"][1]["eventID"] = json!("other:2")), "Records[1]: from other of arn:aws"),
-        (edited(|e| e["Records"][1]["eventSourceARN"] = json!("x")), "Records[1]: from shardId-000000000006 of x"),
+        (
+            edited(|e| e["Records"][1]["eventSourceARN"] = json!("x")),
+            "Records[1]: from shardId-000000000006 of x",
+        ),
     ];
     for (text, expected) in cases {
         let message = parse(text.as_bytes()).unwrap_err().to_string();
@@ -129,7 +135,8 @@ fn windows_are_noticed_and_their_state_is_kept_as_written() {
     });
     let window = parse(text.as_bytes()).unwrap().window.unwrap();
     assert_eq!(window, Window { state: "{\"1\":[282]}".into(), is_final: false });
-    let last = r#"{"Records":[],"window":{"start":"a","end":"b"},"state":null,"isFinalInvokeForWindow":true}"#;
+    let last =
+        r#"{"Records":[],"window":{"start":"a","end":"b"},"state":null,"isFinalInvokeForWindow":true}"#;
     let event = parse(last.as_bytes()).unwrap();
     assert_eq!(event.window, Some(Window { state: "{}".into(), is_final: true }));
     assert_eq!(event.origin, None);
@@ -207,7 +214,8 @@ fn agrees(event: &ParsedEvent, records: &[Value]) {
     let sequences: Vec<String> = event.sequences.iter().map(ToString::to_string).collect();
     let expected: Vec<_> = records.iter().map(|r| r["kinesis"]["sequenceNumber"].as_str().unwrap()).collect();
     assert_eq!(sequences, expected);
-    let millis = |r: &Value| (r["kinesis"]["approximateArrivalTimestamp"].as_f64().unwrap() * 1e3).round() as i64;
+    let millis =
+        |r: &Value| (r["kinesis"]["approximateArrivalTimestamp"].as_f64().unwrap() * 1e3).round() as i64;
     let (first, last) = event.arrived.unwrap();
     assert_eq!(records.iter().map(millis).min(), Some(first.millis()));
     assert_eq!(records.iter().map(millis).max(), Some(last.millis()));
@@ -228,7 +236,8 @@ fn any_json() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(3, 12, 4, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            prop::collection::vec((".{0,4}", inner), 0..4).prop_map(|m| Value::Object(m.into_iter().collect())),
+            prop::collection::vec((".{0,4}", inner), 0..4)
+                .prop_map(|m| Value::Object(m.into_iter().collect())),
         ]
     })
 }
@@ -237,7 +246,8 @@ fn any_json() -> impl Strategy<Value = Value> {
 fn shuffled(object: Value, others: Vec<(String, Value)>) -> impl Strategy<Value = Value> {
     let Value::Object(members) = object else { unreachable!("an object is given") };
     let known: Vec<_> = members.iter().map(|(k, _)| k.clone()).collect();
-    let others = others.into_iter().filter(move |(k, _)| !known.contains(k) && k != "Records" && k != "EventSource");
+    let others =
+        others.into_iter().filter(move |(k, _)| !known.contains(k) && k != "Records" && k != "EventSource");
     let all: Vec<_> = members.into_iter().chain(others).collect();
     Just(all).prop_shuffle().prop_map(|m| Value::Object(m.into_iter().collect()))
 }
@@ -247,7 +257,8 @@ fn others() -> impl Strategy<Value = Vec<(String, Value)>> {
 }
 
 fn any_record() -> impl Strategy<Value = (Value, Vec<u8>)> {
-    let content = (0u128.., prop::collection::vec(32u8..127, 1..60), 0..4_000_000_000_000i64, others(), others());
+    let content =
+        (0u128.., prop::collection::vec(32u8..127, 1..60), 0..4_000_000_000_000i64, others(), others());
     content.prop_flat_map(|(sequence, payload, millis, inside, beside)| {
         let mut value = record(&sequence.to_string(), &payload);
         value["kinesis"]["approximateArrivalTimestamp"] = json!(millis as f64 / 1e3);

@@ -181,8 +181,14 @@ mod tests {
 
     #[test]
     fn a_broken_message_with_a_right_digest_is_told_apart() {
-        let cases: [&[u8]; 6] =
-            [&[0x1A], &[0x1A, 9, 1], &[0x1A, 2, 8, 0], &[0xFF; 11], &[3 << 3 | 3], &[0x1A, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1]];
+        let cases: [&[u8]; 6] = [
+            &[0x1A],
+            &[0x1A, 9, 1],
+            &[0x1A, 2, 8, 0],
+            &[0xFF; 11],
+            &[3 << 3 | 3],
+            &[0x1A, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1],
+        ];
         for message in cases {
             assert!(matches!(read(&sealed(message)), Aggregate::Broken(_)), "{message:?}");
         }

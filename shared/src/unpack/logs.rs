@@ -3,7 +3,7 @@
 //! | log event | document |
 //! |---|---|
 //! | its message is a JSON object | the message, as the application wrote it |
-//! | any other message | `{"id":…,"timestamp":…,"message":"…","log_group":…,"log_stream":…,"owner":…}` |
+//! | any other message | `{"id":…,"timestamp":…,"log_group":…,"log_stream":…,"owner":…,"message":"…"}` |
 //!
 //! A filter's `extractedFields` become `extracted_fields` of the second form. Control messages
 //! hold no events of anybody. <https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/SubscriptionFilters.html>

@@ -216,7 +216,9 @@ impl Unpacker {
                 out.counts.compressed += 1;
                 return self.open(out, Place { depth: place.depth + 1, inflated: true, ..place });
             }
-            Inflated::TooLarge if batch_left < out.record_left && out.counts.records > 0 => return Err(Stop::BatchFull),
+            Inflated::TooLarge if batch_left < out.record_left && out.counts.records > 0 => {
+                return Err(Stop::BatchFull);
+            }
             Inflated::TooLarge => format!("more than {bound} bytes"),
             Inflated::Broken(problem) => problem,
         };

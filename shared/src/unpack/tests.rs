@@ -195,7 +195,10 @@ fn a_full_batch_leaves_the_record_for_later() {
     assert_eq!(opened.add(&mut unpacker, 2, &large), Unpacked::Taken);
     let before = (opened.batch.bytes.clone(), opened.batch.documents.clone(), opened.counts);
     assert_eq!(opened.add(&mut unpacker, 3, &kpl::aggregate(&[b"{}", &large])), Unpacked::BatchFull);
-    assert_eq!((&opened.batch.bytes, &opened.batch.documents, opened.counts), (&before.0, &before.1, before.2));
+    assert_eq!(
+        (&opened.batch.bytes, &opened.batch.documents, opened.counts),
+        (&before.0, &before.1, before.2)
+    );
     assert!(opened.dead.is_empty());
     assert_eq!(opened.add(&mut unpacker, 3, b"{}"), Unpacked::Taken);
 }
