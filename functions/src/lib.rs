@@ -1,9 +1,10 @@
-//! Lambda functions: thin shells over the library `weir`, and their handlers as library functions, so
-//! that the local runtime runs the same code in a process of its own.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+//! Lambda functions: thin shells over [`weir`], each also callable in the process of the local runtime.
+//!
+//! A function reads its environment once ([`context`]), hands each event to the library and prints one
+//! line an invocation ([`emf`]). No payload is ever printed.
 
-mod answer;
 pub mod context;
-mod emf;
+pub mod emf;
 pub mod ingest;
-
-pub use answer::Answer;
+mod runtime;

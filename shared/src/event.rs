@@ -1,404 +1,273 @@
-//! The event of a Kinesis event source mapping → documents in one buffer. The text is read once,
-//! by a cursor: no tree, no string per field
-//! (<https://docs.aws.amazon.com/lambda/latest/dg/with-kinesis.html>).
+//! The JSON text of a Lambda event with Kinesis records → a [`Batch`], in one pass.
+//!
+//! ```text
+//! {"Records":[{"eventID":"shardId-…:<sequence>","eventSource":"aws:kinesis","eventSourceARN":"…",
+//!              "kinesis":{"sequenceNumber":"…","approximateArrivalTimestamp":1545084650.987,"data":"<base64>",…}},…],
+//!  "window":{…},"state":{…},"shardId":"…","isFinalInvokeForWindow":false,…}
+//! ```
+//!
+//! No tree is built: base64 is decoded straight to the end of the batch's buffer and unpacked there. An
+//! event that is not what the service sends is an error, since nothing in it can be acknowledged; a bad
+//! payload never is.
 
-use base64_simd::{Out, STANDARD};
+mod record;
 
 use crate::clock::EpochMicros;
 use crate::dead_letter::DeadLetter;
-use crate::error::{Error, Result};
 use crate::record::{Batch, SequenceNumber};
-use crate::scan::{number_end, skip_space, string_stop, unescape};
-use crate::unpack::{StreamRecord, UnpackCounts, Unpacker};
+use crate::unpack::json::{Cursor, Malformed, RawStr};
+use crate::unpack::{RecordHead, UnpackCounts, Unpacked, Unpacker};
+use crate::{Error, Result};
 
-/// Deepest nesting of what is passed over.
-const MAX_DEPTH: u32 = 64;
+use record::{Memo, RawRecord};
 
-/// A delivery: which shard, and everything in it. Reused from event to event.
+/// The `eventSource` of the events taken.
+const KINESIS: &[u8] = b"aws:kinesis";
+
+/// Which shard of which stream an event is from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventOrigin {
+    /// `arn:aws:kinesis:<region>:<account>:stream/<name>`
+    pub stream_arn: String,
+    /// `shardId-000000000000`
+    pub shard: String,
+}
+
+impl EventOrigin {
+    /// The stream's name: what follows the last `/` of the ARN.
+    pub fn stream_name(&self) -> &str {
+        self.stream_arn.rsplit('/').next().unwrap_or(&self.stream_arn)
+    }
+}
+
+/// The tumbling window of an event. The answer must hold the state, or the service takes it as a
+/// failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Window {
+    /// The state to echo, as written; `{}` if there was none.
+    pub state: String,
+    /// Whether this is the window's last event, which holds no records.
+    pub is_final: bool,
+}
+
+/// The records of one event. Reuse it: its buffers keep their memory.
 #[derive(Debug, Default)]
 pub struct ParsedEvent {
-    /// ARN of the stream.
-    pub stream_arn: String,
-    /// Shard id.
-    pub shard: String,
-    /// Documents.
+    /// The documents.
     pub batch: Batch,
-    /// Records that could not be unpacked.
-    pub dead: Vec<DeadLetter>,
-    /// Every record's number, ascending.
-    pub positions: Vec<SequenceNumber>,
-    /// Arrival time of the newest record.
-    pub arrived_through: EpochMicros,
-    /// What was met while unpacking.
+    /// Records that cannot be opened.
+    pub dead_letters: Vec<DeadLetter>,
+    /// What was met.
     pub counts: UnpackCounts,
-    /// Raw JSON of a tumbling window's `state`, which the answer has to echo.
-    pub window_state: Option<String>,
+    /// Every record taken, in the event's order, also those without a document (a control message).
+    pub sequences: Vec<SequenceNumber>,
+    /// Earliest and latest arrival among them.
+    pub arrived: Option<(EpochMicros, EpochMicros)>,
+    /// Where the records are from; `None` if there are none.
+    pub origin: Option<EventOrigin>,
+    /// Set if the mapping has a tumbling window.
+    pub window: Option<Window>,
+    /// The first record that was not taken, as the batch's bound of inflated bytes was reached:
+    /// the first one to report as failed, if none before it is.
+    pub untaken_from: Option<SequenceNumber>,
+    escapes: Vec<u8>,
 }
 
 impl ParsedEvent {
-    /// Name of the stream, the last part of its ARN.
-    pub fn stream(&self) -> &str {
-        self.stream_arn.rsplit('/').next().unwrap_or_default()
-    }
-
-    fn clear(&mut self) {
-        self.stream_arn.clear();
-        self.shard.clear();
+    /// Forget the event, keep the memory.
+    pub fn clear(&mut self) {
         self.batch.clear();
-        self.dead.clear();
-        self.positions.clear();
-        self.arrived_through = EpochMicros(i64::MIN);
+        self.dead_letters.clear();
         self.counts = UnpackCounts::default();
-        self.window_state = None;
+        self.sequences.clear();
+        self.arrived = None;
+        self.origin = None;
+        self.window = None;
+        self.untaken_from = None;
+    }
+
+    /// Read an event in place of the one before.
+    pub fn parse(&mut self, unpacker: &mut Unpacker, text: &[u8]) -> Result<()> {
+        self.clear();
+        // No payload is longer than its base64, so the buffer does not move while it fills.
+        self.batch.bytes.reserve(text.len() / 4 * 3 + crate::limits::DOCUMENT_PADDING_BYTES);
+        let mut cursor = Cursor::new(text);
+        let mut top = TopLevel::default();
+        cursor.enter_object().map_err(not_json)?;
+        let mut first = true;
+        while let Some(key) = cursor.next_key(&mut first).map_err(not_json)? {
+            self.read_member(&mut cursor, unpacker, key, &mut top)?;
+        }
+        cursor.end().map_err(not_json)?;
+        if !top.has_records {
+            return Err(Error::Event(format!("no Records but {}", top.keys())));
+        }
+        self.window = top.window();
+        Ok(())
+    }
+
+    fn read_member<'a>(
+        &mut self,
+        cursor: &mut Cursor<'a>,
+        unpacker: &mut Unpacker,
+        key: RawStr<'a>,
+        top: &mut TopLevel<'a>,
+    ) -> Result<()> {
+        match key.raw {
+            b"Records" => {
+                if top.has_records {
+                    return Err(Error::Event("Records twice".to_owned()));
+                }
+                top.has_records = true;
+                self.read_records(cursor, unpacker)?;
+            }
+            b"state" => top.state = Some(cursor.raw_value().map_err(not_json)?),
+            b"window" => top.has_window = !is_null_or_skip(cursor).map_err(not_json)?,
+            b"isFinalInvokeForWindow" if matches!(cursor.peek(), Some(b't' | b'f')) => {
+                top.is_final = cursor.boolean().map_err(not_json)?;
+            }
+            raw => {
+                if top.others.len() < 5 {
+                    top.others.push(raw);
+                }
+                cursor.skip_value().map_err(not_json)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn read_records(&mut self, cursor: &mut Cursor<'_>, unpacker: &mut Unpacker) -> Result<()> {
+        let mut origin = RawOrigin::default();
+        let mut memo = Memo::default();
+        let mut first = true;
+        let mut index = 0;
+        cursor.enter_array().map_err(not_json)?;
+        while cursor.next_item(&mut first).map_err(not_json)? {
+            let record = RawRecord::read(cursor, &mut memo).map_err(not_json)?;
+            if self.untaken_from.is_none() {
+                self.take(unpacker, &record, &mut origin).map_err(|problem| problem.of_record(index))?;
+            }
+            index += 1;
+        }
+        self.origin = origin.parse()?;
+        Ok(())
+    }
+
+    fn take<'a>(
+        &mut self,
+        unpacker: &mut Unpacker,
+        record: &RawRecord<'a>,
+        origin: &mut RawOrigin<'a>,
+    ) -> Result<(), Problem> {
+        record.check_source()?;
+        origin.check(record)?;
+        let head = RecordHead { sequence: record.sequence()?, arrived_at: record.arrived_at()? };
+        let start = self.batch.bytes.len();
+        record.decode_data(&mut self.batch.bytes, &mut self.escapes)?;
+        let place = (head, start);
+        match unpacker.unpack_in_place(&mut self.batch, &mut self.dead_letters, &mut self.counts, place) {
+            Unpacked::Taken => {
+                self.sequences.push(head.sequence);
+                let (min, max) = self.arrived.unwrap_or((head.arrived_at, head.arrived_at));
+                self.arrived = Some((min.min(head.arrived_at), max.max(head.arrived_at)));
+            }
+            Unpacked::BatchFull => self.untaken_from = Some(head.sequence),
+        }
+        Ok(())
     }
 }
 
-/// Reads events; keeps its buffers.
-#[derive(Debug, Default)]
-pub struct EventParser {
-    unpacker: Unpacker,
-    payload: Vec<u8>,
-    key: Vec<u8>,
-    text: Vec<u8>,
+/// What is wrong with a record of the event.
+#[derive(Debug)]
+struct Problem(String);
+
+impl Problem {
+    fn of_record(self, index: usize) -> Error {
+        Error::Event(format!("Records[{index}]: {}", self.0))
+    }
 }
 
-/// Where the pieces of one record stand in the event.
+fn not_json(problem: Malformed) -> Error {
+    Error::Event(problem.to_string())
+}
+
+fn is_null_or_skip(cursor: &mut Cursor<'_>) -> Result<bool, Malformed> {
+    let null = cursor.null()?;
+    if !null {
+        cursor.skip_value()?;
+    }
+    Ok(null)
+}
+
+/// Members of the event beside its records.
 #[derive(Default)]
-struct Found<'a> {
-    sequence: Option<SequenceNumber>,
-    arrived_at: Option<EpochMicros>,
-    data: Option<&'a [u8]>,
-    event_id: Option<&'a [u8]>,
-    stream_arn: Option<&'a [u8]>,
-    source: Option<&'a [u8]>,
+struct TopLevel<'a> {
+    has_records: bool,
+    has_window: bool,
+    is_final: bool,
+    state: Option<&'a [u8]>,
+    others: Vec<&'a [u8]>,
 }
 
-type Step<T> = std::result::Result<T, String>;
-
-impl EventParser {
-    /// Read one event into `out`.
-    ///
-    /// # Errors
-    /// [`Error::Event`]: not a Kinesis event, or records of several shards in one.
-    pub fn parse(&mut self, json: &[u8], out: &mut ParsedEvent) -> Result<()> {
-        out.clear();
-        self.unpacker.begin_batch();
-        self.event(json, out).map_err(Error::Event)?;
-        if out.positions.is_empty() {
-            return Err(Error::Event("no Records in it; expected the event of a Kinesis event source mapping".into()));
+impl TopLevel<'_> {
+    fn keys(&self) -> String {
+        if self.others.is_empty() {
+            return "nothing else either; this function takes events of a Kinesis event source mapping"
+                .into();
         }
-        out.positions.sort_unstable();
-        out.positions.dedup();
-        Ok(())
+        let keys: Vec<_> = self.others.iter().map(|k| String::from_utf8_lossy(k)).collect();
+        format!("{}; this function takes events of a Kinesis event source mapping", keys.join(", "))
     }
 
-    fn event(&mut self, json: &[u8], out: &mut ParsedEvent) -> Step<()> {
-        let mut at = open(json, 0, b'{')?;
-        let mut first = true;
-        while let Some(value) = self.member(json, &mut at, &mut first)? {
-            at = match self.key.as_slice() {
-                b"Records" => self.records(json, value, out)?,
-                b"state" => {
-                    let end = skip(json, value, MAX_DEPTH)?;
-                    out.window_state = Some(String::from_utf8_lossy(&json[value..end]).into_owned());
-                    end
-                }
-                _ => skip(json, value, MAX_DEPTH)?,
-            };
+    fn window(&self) -> Option<Window> {
+        if !self.has_window && self.state.is_none() {
+            return None;
         }
-        Ok(())
-    }
-
-    fn records(&mut self, json: &[u8], at: usize, out: &mut ParsedEvent) -> Step<usize> {
-        let mut at = open(json, at, b'[')?;
-        if json.get(at) == Some(&b']') {
-            return Ok(at + 1);
-        }
-        loop {
-            let mut found = Found::default();
-            at = self.record(json, at, &mut found)?;
-            self.take(&found, out)?;
-            at = skip_space(json, at);
-            match json.get(at) {
-                Some(b',') => at = skip_space(json, at + 1),
-                Some(b']') => return Ok(at + 1),
-                _ => return Err(broken(json, at, "`,` or `]` behind a record")),
-            }
-        }
-    }
-
-    fn record<'a>(&mut self, json: &'a [u8], at: usize, found: &mut Found<'a>) -> Step<usize> {
-        let mut at = open(json, at, b'{')?;
-        let mut first = true;
-        while let Some(value) = self.member(json, &mut at, &mut first)? {
-            at = match self.key.as_slice() {
-                b"kinesis" => self.kinesis(json, value, found)?,
-                b"eventID" => string(json, value, &mut found.event_id)?,
-                b"eventSourceARN" => string(json, value, &mut found.stream_arn)?,
-                b"eventSource" => string(json, value, &mut found.source)?,
-                _ => skip(json, value, MAX_DEPTH)?,
-            };
-        }
-        Ok(at)
-    }
-
-    fn kinesis<'a>(&mut self, json: &'a [u8], at: usize, found: &mut Found<'a>) -> Step<usize> {
-        let mut at = open(json, at, b'{')?;
-        let mut first = true;
-        while let Some(value) = self.member(json, &mut at, &mut first)? {
-            at = match self.key.as_slice() {
-                b"data" => string(json, value, &mut found.data)?,
-                b"sequenceNumber" => {
-                    let mut text = None;
-                    let end = string(json, value, &mut text)?;
-                    found.sequence = text.and_then(|t| SequenceNumber::parse(t).ok());
-                    end
-                }
-                b"approximateArrivalTimestamp" => {
-                    let end = number_end(json, value).ok_or_else(|| broken(json, value, "a time in seconds"))?;
-                    found.arrived_at = Some(micros(&json[value..end]));
-                    end
-                }
-                _ => skip(json, value, MAX_DEPTH)?,
-            };
-        }
-        Ok(at)
-    }
-
-    /// The next member of an object: its key into `self.key`, the index of its value; `None` behind
-    /// the closing brace.
-    fn member(&mut self, json: &[u8], at: &mut usize, first: &mut bool) -> Step<Option<usize>> {
-        *at = skip_space(json, *at);
-        match json.get(*at) {
-            Some(b'}') => {
-                *at += 1;
-                return Ok(None);
-            }
-            Some(b',') if !*first => *at = skip_space(json, *at + 1),
-            Some(b'"') if *first => {}
-            _ => return Err(broken(json, *at, "a member or `}`")),
-        }
-        *first = false;
-        if json.get(*at) != Some(&b'"') {
-            return Err(broken(json, *at, "a key"));
-        }
-        let stop = string_stop(json, *at + 1);
-        let end = match json.get(stop) {
-            Some(b'"') => {
-                self.key.clear();
-                self.key.extend_from_slice(&json[*at + 1..stop]);
-                stop + 1
-            }
-            _ => unescape(json, *at + 1, stop, &mut self.key).ok_or_else(|| broken(json, stop, "a string"))?,
-        };
-        let colon = skip_space(json, end);
-        if json.get(colon) != Some(&b':') {
-            return Err(broken(json, colon, "`:`"));
-        }
-        Ok(Some(skip_space(json, colon + 1)))
-    }
-
-    fn take(&mut self, found: &Found<'_>, out: &mut ParsedEvent) -> Step<()> {
-        if let Some(source) = found.source
-            && source != b"aws:kinesis"
-        {
-            let source = String::from_utf8_lossy(source);
-            return Err(format!("a record from {source}; this function takes aws:kinesis"));
-        }
-        let (Some(sequence), Some(arrived_at), Some(data)) = (found.sequence, found.arrived_at, found.data) else {
-            return Err("a record without kinesis.sequenceNumber, data or approximateArrivalTimestamp".into());
-        };
-        let text = |b: Option<&[u8]>| String::from_utf8_lossy(b.unwrap_or_default()).into_owned();
-        let shard = found.event_id.and_then(|id| id.split(|&b| b == b':').next()).unwrap_or_default();
-        if out.positions.is_empty() {
-            out.stream_arn = text(found.stream_arn);
-            out.shard = text(Some(shard));
-            if out.stream_arn.is_empty() || out.shard.is_empty() {
-                return Err("a record without eventSourceARN or eventID".into());
-            }
-        } else if shard != out.shard.as_bytes() || found.stream_arn != Some(out.stream_arn.as_bytes()) {
-            return Err("records of several shards in one event; expected one".into());
-        }
-        out.positions.push(sequence);
-        out.arrived_through = out.arrived_through.max(arrived_at);
-        let data = match memchr::memchr(b'\\', data) {
-            None => data,
-            Some(stop) => {
-                let quoted = [data, b"\""].concat();
-                unescape(&quoted, 0, stop, &mut self.text).ok_or("a record whose data is no string")?;
-                &self.text
-            }
-        };
-        let length = STANDARD.decoded_length(data).map_err(|_| base64_error(sequence))?;
-        self.payload.resize(length, 0);
-        STANDARD.decode(data, Out::from_slice(&mut self.payload)).map_err(|_| base64_error(sequence))?;
-        let record = StreamRecord { sequence, arrived_at, payload: &self.payload };
-        self.unpacker.unpack(record, &mut out.batch, &mut out.dead, &mut out.counts);
-        Ok(())
+        let state = self.state.and_then(|s| std::str::from_utf8(s).ok()).filter(|s| *s != "null");
+        Some(Window { state: state.unwrap_or("{}").to_owned(), is_final: self.is_final })
     }
 }
 
-fn base64_error(sequence: SequenceNumber) -> String {
-    format!("record {sequence} whose data is not base64")
+/// The origin as the first record writes it; all others must agree.
+#[derive(Default)]
+struct RawOrigin<'a> {
+    arn: Option<RawStr<'a>>,
+    shard: &'a [u8],
 }
 
-fn broken(json: &[u8], at: usize, expected: &str) -> String {
-    match json.get(at) {
-        Some(_) => format!("expected {expected} at byte {at}"),
-        None => format!("expected {expected}, but it ends at byte {at}"),
-    }
-}
-
-fn open(json: &[u8], at: usize, bracket: u8) -> Step<usize> {
-    let at = skip_space(json, at);
-    if json.get(at) != Some(&bracket) {
-        return Err(broken(json, at, if bracket == b'{' { "an object" } else { "an array" }));
-    }
-    Ok(skip_space(json, at + 1))
-}
-
-/// A string's content as it stands (escapes and all), and the index behind it. `null` is nothing.
-fn string<'a>(json: &'a [u8], at: usize, out: &mut Option<&'a [u8]>) -> Step<usize> {
-    if json.get(at..at + 4) == Some(b"null") {
-        return Ok(at + 4);
-    }
-    if json.get(at) != Some(&b'"') {
-        return Err(broken(json, at, "a string"));
-    }
-    let end = string_end(json, at)?;
-    *out = Some(&json[at + 1..end - 1]);
-    Ok(end)
-}
-
-fn string_end(json: &[u8], at: usize) -> Step<usize> {
-    let mut at = at + 1;
-    loop {
-        at = string_stop(json, at);
-        match json.get(at) {
-            Some(b'"') => return Ok(at + 1),
-            Some(b'\\') => at += 2,
-            _ => return Err(broken(json, at, "the end of a string")),
+impl<'a> RawOrigin<'a> {
+    fn check(&mut self, record: &RawRecord<'a>) -> Result<(), Problem> {
+        let (arn, shard) = record.origin()?;
+        match self.arn {
+            None => {
+                self.arn = Some(arn);
+                self.shard = shard;
+                Ok(())
+            }
+            Some(first) if first.raw == arn.raw && self.shard == shard => Ok(()),
+            Some(first) => Err(Problem(format!(
+                "from {} of {}, but the first record is from {} of {}; an event holds one shard",
+                lossy(shard),
+                lossy(arn.raw),
+                lossy(self.shard),
+                lossy(first.raw),
+            ))),
         }
     }
-}
 
-/// The index behind any value.
-fn skip(json: &[u8], at: usize, depth: u32) -> Step<usize> {
-    match json.get(at) {
-        Some(b'"') => string_end(json, at),
-        Some(open @ (b'{' | b'[')) => {
-            if depth == 0 {
-                return Err(broken(json, at, "less nesting"));
-            }
-            let mut at = skip_space(json, at + 1);
-            if let Some(b'}' | b']') = json.get(at) {
-                return Ok(at + 1);
-            }
-            loop {
-                if *open == b'{' {
-                    at = skip_space(json, string_end(json, at)?);
-                    if json.get(at) != Some(&b':') {
-                        return Err(broken(json, at, "`:`"));
-                    }
-                    at = skip_space(json, at + 1);
-                }
-                at = skip_space(json, skip(json, at, depth - 1)?);
-                match json.get(at) {
-                    Some(b',') => at = skip_space(json, at + 1),
-                    Some(b'}' | b']') => return Ok(at + 1),
-                    _ => return Err(broken(json, at, "`,` or a closing bracket")),
-                }
-            }
-        }
-        Some(b't' | b'n') => Ok(at + 4),
-        Some(b'f') => Ok(at + 5),
-        _ => number_end(json, at).ok_or_else(|| broken(json, at, "a value")),
+    fn parse(&self) -> Result<Option<EventOrigin>> {
+        let Some(arn) = self.arn else { return Ok(None) };
+        let stream_arn =
+            arn.to_text().ok_or_else(|| Error::Event("eventSourceARN is not text".to_owned()))?;
+        let shard =
+            std::str::from_utf8(self.shard).map_err(|_| Error::Event("eventID is not text".to_owned()))?;
+        Ok(Some(EventOrigin { stream_arn, shard: shard.to_owned() }))
     }
 }
 
-/// Seconds with a fraction to microseconds, without going through a float where that is exact.
-fn micros(text: &[u8]) -> EpochMicros {
-    let exact = crate::number::scaled(text, 6).and_then(|v| i64::try_from(v).ok());
-    let rounded = || fast_float2::parse::<f64, _>(text).map_or(0, |s| (s * 1e6).round() as i64);
-    EpochMicros(exact.unwrap_or_else(rounded))
+fn lossy(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
+    String::from_utf8_lossy(bytes)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use serde_json::json;
-
-    fn parse(json: &[u8]) -> Result<ParsedEvent> {
-        let mut out = ParsedEvent::default();
-        EventParser::default().parse(json, &mut out).map(|()| out)
-    }
-
-    fn record(n: u64, data: &[u8]) -> serde_json::Value {
-        json!({"eventSource": "aws:kinesis", "eventVersion": "1.0", "awsRegion": "eu-west-1",
-            "eventID": format!("shardId-000000000006:{n}"), "eventName": "aws:kinesis:record",
-            "invokeIdentityArn": "arn:aws:iam::1:role/r", "eventSourceARN": "arn:aws:kinesis:eu-west-1:1:stream/clicks",
-            "kinesis": {"kinesisSchemaVersion": "1.0", "partitionKey": "k\"\\", "sequenceNumber": n.to_string(),
-                "data": STANDARD.encode_to_string(data), "approximateArrivalTimestamp": 1545084650.987}})
-    }
-
-    proptest! {
-        #[test]
-        fn an_event_reads_as_serde_reads_it(
-            payloads in proptest::collection::vec("[ -~]{1,30}", 1..20), pretty in any::<bool>(),
-            cut in any::<prop::sample::Index>())
-        {
-            let records: Vec<_> = payloads.iter().enumerate().map(|(i, p)| record(i as u64, p.as_bytes())).collect();
-            let event = json!({"Records": records, "window": {"start": "x"}, "state": {"a": [1]}});
-            let text = if pretty { serde_json::to_vec_pretty(&event) } else { serde_json::to_vec(&event) }.unwrap();
-            let parsed = parse(&text).unwrap();
-            prop_assert_eq!(parsed.stream(), "clicks");
-            prop_assert_eq!(&parsed.shard, "shardId-000000000006");
-            prop_assert_eq!(parsed.arrived_through, EpochMicros(1_545_084_650_987_000));
-            let positions: Vec<_> = (0..payloads.len() as u64).map(SequenceNumber::from).collect();
-            prop_assert_eq!(&parsed.positions, &positions);
-            let state: serde_json::Value = serde_json::from_str(&parsed.window_state.clone().unwrap()).unwrap();
-            prop_assert_eq!(state, json!({"a": [1]}));
-            let got: Vec<_> = parsed.batch.documents.iter().map(|d| String::from_utf8_lossy(parsed.batch.payload(d)).into_owned()).collect();
-            let expected: Vec<_> = payloads.iter().map(|p| p.trim().to_owned()).filter(|p| !p.is_empty()).collect();
-            prop_assert_eq!(got, expected);
-            prop_assert!(parse(&text[..cut.index(text.len())]).is_err());
-        }
-    }
-
-    #[test]
-    fn what_is_no_kinesis_event_says_what_it_is() {
-        let other = json!({"Records": [{"eventSource": "aws:sqs", "body": "x"}]}).to_string();
-        assert!(parse(other.as_bytes()).unwrap_err().to_string().contains("aws:sqs"));
-        for text in ["", "{}", "[]", "{\"Records\":[]}", "{\"Records\":{}}", "nonsense"] {
-            assert!(matches!(parse(text.as_bytes()), Err(Error::Event(_))), "{text}");
-        }
-        let mut two = vec![record(1, b"{}"), record(2, b"{}")];
-        two[1]["eventID"] = json!("shardId-000000000007:2");
-        assert!(parse(json!({"Records": two}).to_string().as_bytes()).is_err());
-    }
-
-    #[test]
-    fn recorded_events_are_read() {
-        let root = std::env::var("WEIR_DATA")
-            .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data").into());
-        let files = [
-            ("powertools-python/kinesisStreamEvent.json", 2),
-            ("powertools-python/kinesisStreamEventOneRecord.json", 1),
-            ("powertools-python/kinesisStreamCloudWatchLogsEvent.json", 0),
-            ("rust-runtime/example-kinesis-event.json", 0),
-            ("rust-runtime/example-kinesis-event-encrypted.json", 0),
-        ];
-        for (file, documents) in files {
-            let Ok(text) = std::fs::read(format!("{root}/lambda-events/{file}")) else {
-                eprintln!("skipped: no {file} below {root}");
-                continue;
-            };
-            let event: serde_json::Value = serde_json::from_slice(&text).unwrap();
-            let parsed = parse(&text).unwrap();
-            assert_eq!(parsed.counts.records as usize, event["Records"].as_array().unwrap().len(), "{file}");
-            assert!(documents == 0 || parsed.batch.documents.len() == documents, "{file}");
-            assert!(!parsed.batch.documents.is_empty() && parsed.dead.is_empty(), "{file}: {:?}", parsed.counts);
-        }
-    }
-}
+mod tests;

@@ -21,6 +21,10 @@ pub mod record;
 pub mod schema;
 pub mod unpack;
 pub mod event;
+pub mod columns;
+pub mod decode;
+pub mod partition;
+pub mod naming;
 pub mod write;
 
 pub use error::{Error, Result};

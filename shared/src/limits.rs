@@ -17,3 +17,12 @@ pub const FOLD_EVERY: u64 = 32;
 pub const CHECKPOINT_RANGES: usize = 1_024;
 /// Rows of a row group of a live file.
 pub const ROW_GROUP_ROWS: usize = 131_072;
+/// Bytes of readable capacity kept after the last document of a batch: SIMD loads of the decoder
+/// read up to one 64-byte block past a document's end.
+pub const DOCUMENT_PADDING_BYTES: usize = 64;
+/// Containers inside containers (gzip in an aggregate in zstd …) that are opened in one stream
+/// record. The deepest that producers make is three: gzip, KPL aggregate, gzip with an envelope.
+pub const MAX_UNPACK_DEPTH: usize = 6;
+/// Documents of one stream record: a megabyte record of the shortest lines stays below it, a bomb
+/// of blank documents does not (each costs some 64 bytes of bookkeeping).
+pub const MAX_DOCUMENTS_PER_RECORD: u32 = 1 << 20;

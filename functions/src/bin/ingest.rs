@@ -1,6 +1,9 @@
-//! The deployed binary of function `ingest`.
+//! The Lambda function `ingest`: Kinesis events → partitioned Parquet.
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), weir_functions::ingest::RuntimeError> {
-    weir_functions::ingest::run().await
+use std::process::ExitCode;
+
+use weir_functions::ingest;
+
+fn main() -> ExitCode {
+    ingest::run_ingest(ingest::connect)
 }

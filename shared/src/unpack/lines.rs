@@ -1,70 +1,100 @@
-//! Several newline-separated documents in one record → each alone. A newline divides only outside
-//! of brackets and strings, so a pretty-printed document stays whole; one that never closes is kept
-//! whole to the end, unless a line begins a new object where the one before was cut.
+//! Text → documents: one, or one a line.
+//!
+//! A document ends at a newline outside of all its brackets. In JSON a newline inside a string must
+//! be escaped, so for well-formed documents, printed on one line or on many, this rule is exact. If the
+//! brackets of a document never close, it is broken, and it and all after it end at each newline that
+//! is followed by `{`: the broken one costs itself and nothing well-formed on lines of their own.
+//! White space around a document (`\r`, blank lines, the last newline) belongs to none.
 
-/// Call `document` for each document; blank ones are passed over.
-pub(super) fn split(bytes: &[u8], document: &mut dyn FnMut(&[u8])) {
-    let body = bytes.trim_ascii_end();
-    let mut whole = |bytes: &[u8]| {
-        let bytes = bytes.trim_ascii();
-        if !bytes.is_empty() {
-            document(bytes);
-        }
-    };
-    // The usual case: one line.
-    if memchr::memchr(b'\n', body).is_none() {
-        return whole(body);
+use std::ops::Range;
+
+use crate::dead_letter::Reason;
+
+use super::{Output, Stop};
+
+/// Push the documents of the text that stands in the buffer from `start` to its end.
+#[inline]
+pub(super) fn split(out: &mut Output<'_>, start: usize) -> Result<(), Stop> {
+    let text = &out.batch.bytes[start..];
+    let several = memchr::memchr(b'\n', text).is_some_and(|at| !text[at..].iter().all(|b| is_space(*b)));
+    if several {
+        return split_lines(out, start);
     }
-    let mut start = 0;
-    while start < body.len() {
-        let line_end = memchr::memchr(b'\n', &body[start..]).map_or(body.len(), |n| start + n);
-        let end = match depth_at_end(&body[start..line_end]) {
-            0 => line_end,
-            _ => close_of(body, start, line_end),
+    let document = trim(text, 0..text.len());
+    if document.is_empty() {
+        let raw = text.to_vec();
+        return out.reject(Reason::Empty, "a JSON document", "white space", raw);
+    }
+    out.push(start + document.start, start + document.end)
+}
+
+fn split_lines(out: &mut Output<'_>, start: usize) -> Result<(), Stop> {
+    let mut at = start;
+    let mut broken = false;
+    while at < out.batch.bytes.len() {
+        let rest = &out.batch.bytes[at..];
+        let length = match document_length(rest) {
+            Some(length) if !broken => length,
+            _ => {
+                broken = true;
+                memchr::memmem::find(rest, b"\n{").unwrap_or(rest.len())
+            }
         };
-        whole(&body[start..end]);
-        start = end + 1;
-    }
-}
-
-/// Open brackets at the end of a text that begins outside of any.
-fn depth_at_end(text: &[u8]) -> usize {
-    let mut scan = Scan::default();
-    text.iter().for_each(|&b| scan.step(b));
-    scan.depth
-}
-
-/// End of the line in which the document that begins at `start` closes. Where it never does, its
-/// first line is taken alone, so that one cut document does not swallow the rest.
-fn close_of(body: &[u8], start: usize, line_end: usize) -> usize {
-    let mut scan = Scan::default();
-    for (i, &b) in body[start..].iter().enumerate() {
-        scan.step(b);
-        if b == b'\n' && scan.depth == 0 {
-            return start + i;
+        let document = trim(rest, 0..length);
+        if !document.is_empty() {
+            out.push(at + document.start, at + document.end)?;
         }
+        at += length + 1;
     }
-    if scan.depth == 0 { body.len() } else { line_end }
+    Ok(())
 }
 
-#[derive(Default)]
-struct Scan {
-    depth: usize,
-    quoted: bool,
-    escaped: bool,
-}
-
-impl Scan {
-    fn step(&mut self, b: u8) {
-        match b {
-            _ if self.escaped => self.escaped = false,
-            b'\\' if self.quoted => self.escaped = true,
-            b'"' => self.quoted = !self.quoted,
-            // A raw newline cannot stand in a JSON string: the string was cut.
-            b'\n' => self.quoted = false,
-            b'{' | b'[' if !self.quoted => self.depth += 1,
-            b'}' | b']' if !self.quoted => self.depth = self.depth.saturating_sub(1),
+/// Bytes up to the first newline outside of all brackets, or to the end; `None` if a bracket is still
+/// open there.
+fn document_length(text: &[u8]) -> Option<usize> {
+    let mut depth = 0isize;
+    let mut at = text.iter().position(|b| !is_space(*b)).unwrap_or(text.len());
+    while let Some(&byte) = text.get(at) {
+        match byte {
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth -= 1,
+            b'\n' if depth <= 0 => return Some(at),
+            b'"' => {
+                at = after_string(text, at + 1);
+                continue;
+            }
             _ => {}
         }
+        at += 1;
     }
+    (depth <= 0).then_some(text.len())
+}
+
+/// Past the closing quote; at the newline if one comes first, as no string of JSON holds one.
+fn after_string(text: &[u8], mut at: usize) -> usize {
+    while let Some(n) = text.get(at..).and_then(|rest| memchr::memchr3(b'"', b'\\', b'\n', rest)) {
+        match text[at + n] {
+            b'\\' => at += n + 2,
+            b'"' => return at + n + 1,
+            _ => return at + n,
+        }
+    }
+    text.len()
+}
+
+/// A range of the text without the white space at its ends.
+#[inline]
+pub(super) fn trim(text: &[u8], mut range: Range<usize>) -> Range<usize> {
+    while range.start < range.end && is_space(text[range.end - 1]) {
+        range.end -= 1;
+    }
+    while range.start < range.end && is_space(text[range.start]) {
+        range.start += 1;
+    }
+    range
+}
+
+#[inline]
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }

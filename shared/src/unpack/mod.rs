@@ -1,169 +1,404 @@
-//! One stream record → the JSON documents in it: inflated, disaggregated, taken out of their
-//! envelope, split at line ends. Never looks at what a document means.
+//! One stream record → the JSON documents in it, as ranges of a [`Batch`], or dead letters.
 //!
 //! ```text
-//! record ─► gzip | zstd ─► KPL aggregate ─► CloudWatch Logs envelope ─► lines ─► documents
+//! payload ─► gzip, zstd ──────────► payload (bounded)
+//!         ─► KPL aggregate ───────► one payload a user record
+//!         ─► CloudWatch envelope ─► one document a log event; control messages are counted
+//!         ─► else ────────────────► one document, or one a line
 //! ```
 //!
-//! What cannot be unpacked is a dead letter with the bytes as they stood in the stream; its
-//! neighbours are not touched. All documents of a stream record share its sequence number and are
-//! numbered through.
+//! Containers nest; each is opened in place at the end of the batch's buffer. Whether a document is
+//! JSON is not decided here but by [`crate::decode`]. Never fails and never loses: what cannot be
+//! opened is a dead letter with its raw bytes.
 
-mod envelope;
 mod inflate;
+pub(crate) mod json;
 mod kpl;
 mod lines;
-#[cfg(test)]
-mod tests;
+mod logs;
 
 use crate::clock::EpochMicros;
 use crate::dead_letter::{DeadLetter, Reason};
-use crate::limits::{MAX_INFLATED_BATCH_BYTES, MAX_INFLATED_RECORD_BYTES};
+use crate::limits;
 use crate::record::{Batch, Document, RecordId, SequenceNumber};
 
-/// Layers of packing inside each other (a gzip record of aggregates of gzip envelopes is three).
-const MAX_LAYERS: u32 = 6;
+use inflate::{Inflated, Inflater};
+use kpl::Aggregate;
+use logs::Envelope;
 
-/// A record as the stream delivered it.
-#[derive(Debug, Clone, Copy)]
-pub struct StreamRecord<'a> {
-    /// Its number.
-    pub sequence: SequenceNumber,
-    /// The stream's approximate arrival time.
-    pub arrived_at: EpochMicros,
-    /// Its bytes, without base64.
-    pub payload: &'a [u8],
+/// Bounds of unpacking; the defaults stand in [`crate::limits`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnpackLimits {
+    /// Most bytes one stream record may inflate to, all its containers together.
+    pub record_bytes: usize,
+    /// Most bytes the records of one delivery may inflate to, together.
+    pub batch_bytes: usize,
+    /// Most documents of one stream record.
+    pub record_documents: u32,
 }
 
-/// What was met while unpacking.
+impl Default for UnpackLimits {
+    fn default() -> Self {
+        Self {
+            record_bytes: limits::MAX_INFLATED_RECORD_BYTES,
+            batch_bytes: limits::MAX_INFLATED_BATCH_BYTES,
+            record_documents: limits::MAX_DOCUMENTS_PER_RECORD,
+        }
+    }
+}
+
+/// What was met while unpacking one delivery. Start each delivery with a new one: the bound of a
+/// batch is held against `inflated_bytes`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct UnpackCounts {
-    /// Stream records.
+    /// Stream records taken.
     pub records: u64,
-    /// Documents found in them.
-    pub documents: u64,
-    /// Records or parts that were compressed.
+    /// Bytes of their payloads, before inflating.
+    pub payload_bytes: u64,
+    /// Bytes that came out of gzip and zstd.
+    pub inflated_bytes: u64,
+    /// Payloads that were gzip or zstd.
     pub compressed: u64,
     /// KPL aggregates.
     pub aggregates: u64,
-    /// CloudWatch Logs envelopes.
+    /// Payloads with the aggregate's magic and another digest, kept as plain records.
+    pub aggregate_mismatches: u64,
+    /// CloudWatch Logs data messages.
     pub envelopes: u64,
-    /// CloudWatch Logs control messages: skipped.
+    /// CloudWatch Logs control messages, which hold no event and are skipped.
     pub control_messages: u64,
 }
 
-/// Why a part could not be unpacked.
-struct Broken {
-    reason: Reason,
-    expected: &'static str,
-    found: String,
+/// Position and arrival of a stream record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordHead {
+    /// The stream's number.
+    pub sequence: SequenceNumber,
+    /// Arrival time at the stream.
+    pub arrived_at: EpochMicros,
 }
 
-/// Unpacks records into a batch; keeps its buffers.
+/// A record as the stream holds it.
+#[derive(Debug, Clone, Copy)]
+pub struct StreamRecord<'a> {
+    /// Position and arrival.
+    pub head: RecordHead,
+    /// Payload, as the producer put it.
+    pub payload: &'a [u8],
+}
+
+/// Whether a record was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Unpacked {
+    /// Its documents and dead letters are in the batch.
+    Taken,
+    /// It does not fit what is left of the batch's bound and left no trace: deliver it again, with
+    /// all after it. Never happens to the first record of a batch.
+    BatchFull,
+}
+
+/// Opens records; keeps its buffers and decompressors from record to record.
 #[derive(Debug, Default)]
 pub struct Unpacker {
-    inflated_bytes: usize,
-}
-
-struct Sink<'a> {
-    record: StreamRecord<'a>,
-    batch: &'a mut Batch,
-    counts: &'a mut UnpackCounts,
-    next: u32,
-    inflated_bytes: &'a mut usize,
+    limits: UnpackLimits,
+    inflater: Inflater,
+    /// Buffers for containers while their content is written to the batch; one for each depth.
+    spare: Vec<Vec<u8>>,
 }
 
 impl Unpacker {
-    /// Begin a batch: the bound on inflated bytes counts anew.
-    pub fn begin_batch(&mut self) {
-        self.inflated_bytes = 0;
+    /// With its bounds.
+    pub fn new(limits: UnpackLimits) -> Self {
+        Self { limits, ..Self::default() }
     }
 
-    /// Append the documents of one record to `batch`.
+    /// Append the documents of a record to the batch. The buffer keeps at least
+    /// [`limits::DOCUMENT_PADDING_BYTES`] of written (zero) capacity past its last byte, because
+    /// the decoder loads whole SIMD blocks.
     pub fn unpack(
         &mut self,
-        record: StreamRecord<'_>,
         batch: &mut Batch,
         dead: &mut Vec<DeadLetter>,
         counts: &mut UnpackCounts,
-    ) {
+        record: StreamRecord<'_>,
+    ) -> Unpacked {
+        let start = batch.bytes.len();
+        batch.bytes.extend_from_slice(record.payload);
+        self.unpack_in_place(batch, dead, counts, (record.head, start))
+    }
+
+    /// The same for a payload that stands in the batch's buffer already, from `start` to its end.
+    pub fn unpack_in_place(
+        &mut self,
+        batch: &mut Batch,
+        dead: &mut Vec<DeadLetter>,
+        counts: &mut UnpackCounts,
+        (head, start): (RecordHead, usize),
+    ) -> Unpacked {
+        let before = (batch.documents.len(), dead.len(), *counts);
+        let payload_bytes = (batch.bytes.len() - start) as u64;
+        let mut out = Output {
+            batch,
+            dead,
+            counts,
+            head,
+            subsequence: 0,
+            opened: false,
+            record_left: self.limits.record_bytes,
+            limits: self.limits,
+        };
+        let outcome = self.open(&mut out, Place { start, depth: 0, inflated: false });
+        if let Err(stop) = outcome {
+            out.batch.documents.truncate(before.0);
+            out.dead.truncate(before.1);
+            if let Stop::BatchFull = stop {
+                *counts = before.2;
+                batch.bytes.truncate(start);
+                return Unpacked::BatchFull;
+            }
+            // Containers are given back from the inside out, so the last buffer is the payload.
+            let raw = match self.spare.last() {
+                Some(raw) if out.opened => raw.clone(),
+                _ => out.batch.bytes[start..].to_vec(),
+            };
+            out.batch.bytes.truncate(start);
+            out.reject_whole(raw);
+        }
+        if out.opened {
+            self.spare.retain(|buffer| buffer.capacity() <= SPARE_BYTES);
+        }
         counts.records += 1;
-        let (documents, bytes) = (batch.documents.len(), batch.bytes.len());
-        let inflated_bytes = &mut self.inflated_bytes;
-        let mut sink = Sink { record, batch, counts, next: 0, inflated_bytes };
-        let verdict = sink.take(record.payload, MAX_LAYERS);
-        let skipped = verdict.as_ref().is_ok_and(|&skipped| skipped);
-        let empty = || Broken { reason: Reason::Empty, expected: "a JSON document", found: "nothing".into() };
-        let broken = match verdict {
-            Err(broken) => broken,
-            Ok(_) if batch.documents.len() == documents && !skipped => empty(),
-            Ok(_) => {
-                counts.documents += (batch.documents.len() - documents) as u64;
-                return;
+        counts.payload_bytes += payload_bytes;
+        pad(&mut batch.bytes);
+        Unpacked::Taken
+    }
+
+    /// The payload at the end of the batch's buffer, whatever it is.
+    #[inline]
+    fn open(&mut self, out: &mut Output<'_>, place: Place) -> Result<(), Stop> {
+        match &out.batch.bytes[place.start..] {
+            [b'{', ..] => self.open_text(out, place),
+            [] => out.reject(Reason::Empty, "a JSON document", "nothing", Vec::new()),
+            [0x1F, 0x8B, ..] | [0x28, 0xB5, 0x2F, 0xFD, ..] => self.open_compressed(out, place),
+            bytes if bytes.starts_with(&kpl::MAGIC) => self.open_aggregate(out, place),
+            _ => self.open_text(out, place),
+        }
+    }
+
+    #[inline]
+    fn open_text(&mut self, out: &mut Output<'_>, place: Place) -> Result<(), Stop> {
+        if logs::may_be_envelope(&out.batch.bytes[place.start..], place.inflated) {
+            return self.open_envelope(out, place);
+        }
+        lines::split(out, place.start)
+    }
+
+    fn open_compressed(&mut self, out: &mut Output<'_>, place: Place) -> Result<(), Stop> {
+        let raw = self.set_aside(out, place.start);
+        let result = if place.depth >= limits::MAX_UNPACK_DEPTH {
+            out.reject_depth(&raw)
+        } else {
+            self.inflate(out, &raw, place)
+        };
+        self.give_back(raw);
+        result
+    }
+
+    fn inflate(&mut self, out: &mut Output<'_>, raw: &[u8], place: Place) -> Result<(), Stop> {
+        let batch_left = out.limits.batch_bytes.saturating_sub(out.counts.inflated_bytes as usize);
+        let bound = out.record_left.min(batch_left);
+        let found = match self.inflater.inflate(raw, &mut out.batch.bytes, bound) {
+            Inflated::Whole => {
+                let size = out.batch.bytes.len() - place.start;
+                out.record_left -= size;
+                out.counts.inflated_bytes += size as u64;
+                out.counts.compressed += 1;
+                return self.open(out, Place { depth: place.depth + 1, inflated: true, ..place });
+            }
+            Inflated::TooLarge if batch_left < out.record_left && out.counts.records > 0 => {
+                return Err(Stop::BatchFull);
+            }
+            Inflated::TooLarge => format!("more than {bound} bytes"),
+            Inflated::Broken(problem) => problem,
+        };
+        out.batch.bytes.truncate(place.start);
+        let expected = format!("a compressed record of at most {} bytes", out.limits.record_bytes);
+        out.reject(Reason::Compression, &expected, &found, raw.to_vec())
+    }
+
+    fn open_aggregate(&mut self, out: &mut Output<'_>, place: Place) -> Result<(), Stop> {
+        let found = kpl::read(&out.batch.bytes[place.start..]);
+        if found == Aggregate::Plain {
+            out.counts.aggregate_mismatches += 1;
+            // Binary, so newlines in it mean nothing.
+            return out.push(place.start, out.batch.bytes.len());
+        }
+        let raw = self.set_aside(out, place.start);
+        let result = match found {
+            _ if place.depth >= limits::MAX_UNPACK_DEPTH => out.reject_depth(&raw),
+            Aggregate::Records(records) if !records.is_empty() => {
+                out.counts.aggregates += 1;
+                records.into_iter().try_for_each(|data| {
+                    let start = out.batch.bytes.len();
+                    out.batch.bytes.extend_from_slice(&raw[data]);
+                    self.open(out, Place { start, depth: place.depth + 1, ..place })
+                })
+            }
+            Aggregate::Broken(problem) => {
+                out.reject(Reason::Envelope, "a KPL aggregate", problem, raw.clone())
+            }
+            Aggregate::Records(_) | Aggregate::Plain => {
+                out.reject(Reason::Empty, "user records", "an aggregate without any", raw.clone())
             }
         };
-        // All or nothing: a record is a dead letter as a whole, so that a replay is exact.
-        batch.documents.truncate(documents);
-        batch.bytes.truncate(bytes);
-        dead.push(DeadLetter {
-            id: RecordId { sequence: record.sequence, subsequence: 0 },
-            arrived_at: record.arrived_at,
-            reason: broken.reason,
-            path: String::new(),
-            expected: broken.expected.into(),
-            found: broken.found,
-            raw: record.payload.to_vec(),
-        });
+        self.give_back(raw);
+        result
     }
-}
 
-impl Sink<'_> {
-    /// Unpack one layer. `Ok(true)`: a control message was skipped.
-    fn take(&mut self, bytes: &[u8], layers: u32) -> Result<bool, Broken> {
-        if layers == 0 {
-            let found = format!("more than {MAX_LAYERS} layers");
-            return Err(Broken { reason: Reason::Envelope, expected: "a few layers of packing", found });
-        }
-        if let Some(codec) = inflate::Codec::of(bytes) {
-            self.counts.compressed += 1;
-            let room = MAX_INFLATED_BATCH_BYTES.saturating_sub(*self.inflated_bytes);
-            let inflated = inflate::inflate(codec, bytes, MAX_INFLATED_RECORD_BYTES.min(room))?;
-            *self.inflated_bytes += inflated.len();
-            return self.take(&inflated, layers - 1);
-        }
-        if let Some(parts) = kpl::disaggregate(bytes) {
-            self.counts.aggregates += 1;
-            let mut skipped = parts.is_empty();
-            for part in parts {
-                skipped |= self.take(part, layers - 1)?;
+    fn open_envelope(&mut self, out: &mut Output<'_>, place: Place) -> Result<(), Stop> {
+        let raw = self.set_aside(out, place.start);
+        let result = match logs::read(&raw) {
+            Envelope::Data(events) if events.list.is_empty() => {
+                out.reject(Reason::Empty, "log events", "an envelope without any", raw.clone())
             }
-            return Ok(skipped);
-        }
-        if envelope::may_be(bytes)
-            && let Some(envelope) = envelope::open(bytes)?
-        {
-            self.counts.envelopes += 1;
-            let Some(messages) = envelope else {
-                self.counts.control_messages += 1;
-                return Ok(true);
-            };
-            let skipped = messages.is_empty();
-            messages.iter().for_each(|m| self.document(m.as_bytes()));
-            return Ok(skipped);
-        }
-        lines::split(bytes, &mut |line| self.document(line));
-        Ok(false)
+            Envelope::Data(events) => {
+                out.counts.envelopes += 1;
+                events.list.iter().try_for_each(|event| {
+                    let start = out.batch.bytes.len();
+                    events.write_document(event, &mut out.batch.bytes);
+                    out.push(start, out.batch.bytes.len())
+                })
+            }
+            Envelope::Control => {
+                out.counts.control_messages += 1;
+                Ok(())
+            }
+            Envelope::Broken(problem) => {
+                out.reject(Reason::Envelope, "a CloudWatch Logs message", &problem.to_string(), raw.clone())
+            }
+            Envelope::Other => {
+                out.batch.bytes.extend_from_slice(&raw);
+                lines::split(out, place.start)
+            }
+        };
+        self.give_back(raw);
+        result
     }
 
-    fn document(&mut self, bytes: &[u8]) {
-        let start = self.batch.bytes.len();
-        self.batch.bytes.extend_from_slice(bytes);
-        self.batch.documents.push(Document {
-            id: RecordId { sequence: self.record.sequence, subsequence: self.next },
-            arrived_at: self.record.arrived_at,
-            start,
-            end: self.batch.bytes.len(),
-        });
-        self.next += 1;
+    /// Move the end of the batch's buffer, from `start`, to a buffer of its own.
+    fn set_aside(&mut self, out: &mut Output<'_>, start: usize) -> Vec<u8> {
+        let mut raw = self.spare.pop().unwrap_or_default();
+        raw.clear();
+        out.opened = true;
+        raw.extend_from_slice(&out.batch.bytes[start..]);
+        out.batch.bytes.truncate(start);
+        raw
+    }
+
+    fn give_back(&mut self, raw: Vec<u8>) {
+        self.spare.push(raw);
     }
 }
+
+/// Why a record is not opened to its end.
+enum Stop {
+    /// The batch's bound of inflated bytes.
+    BatchFull,
+    /// The record's bound of documents.
+    TooManyDocuments,
+}
+
+/// Buffers above this size are not kept for the next record.
+const SPARE_BYTES: usize = 4 << 20;
+
+/// A payload from `start` to the end of the batch's buffer.
+#[derive(Clone, Copy)]
+struct Place {
+    start: usize,
+    /// Containers around it.
+    depth: usize,
+    /// Whether one of them was compressed.
+    inflated: bool,
+}
+
+/// Where the content of one stream record goes.
+struct Output<'a> {
+    batch: &'a mut Batch,
+    dead: &'a mut Vec<DeadLetter>,
+    counts: &'a mut UnpackCounts,
+    head: RecordHead,
+    /// Of the next document or dead letter.
+    subsequence: u32,
+    /// Whether the payload was a container, so that the batch's buffer no longer holds it.
+    opened: bool,
+    /// Bytes the record may still inflate to.
+    record_left: usize,
+    limits: UnpackLimits,
+}
+
+impl Output<'_> {
+    #[inline]
+    fn next_id(&mut self) -> Result<RecordId, Stop> {
+        if self.subsequence >= self.limits.record_documents {
+            return Err(Stop::TooManyDocuments);
+        }
+        let id = RecordId { sequence: self.head.sequence, subsequence: self.subsequence };
+        self.subsequence += 1;
+        Ok(id)
+    }
+
+    /// A document at a range of the buffer.
+    #[inline]
+    fn push(&mut self, start: usize, end: usize) -> Result<(), Stop> {
+        let id = self.next_id()?;
+        self.batch.documents.push(Document { id, arrived_at: self.head.arrived_at, start, end });
+        Ok(())
+    }
+
+    #[cold]
+    fn reject(&mut self, reason: Reason, expected: &str, found: &str, raw: Vec<u8>) -> Result<(), Stop> {
+        let letter = DeadLetter {
+            id: self.next_id()?,
+            arrived_at: self.head.arrived_at,
+            reason,
+            path: String::new(),
+            expected: expected.to_owned(),
+            found: found.to_owned(),
+            raw,
+        };
+        self.dead.push(letter);
+        Ok(())
+    }
+
+    fn reject_depth(&mut self, raw: &[u8]) -> Result<(), Stop> {
+        let expected = format!("at most {} containers inside each other", limits::MAX_UNPACK_DEPTH);
+        self.reject(Reason::Envelope, &expected, "one more", raw.to_vec())
+    }
+
+    /// The whole record instead of the too many documents in it.
+    fn reject_whole(&mut self, raw: Vec<u8>) {
+        let expected = format!("at most {} documents in a record", self.limits.record_documents);
+        self.dead.push(DeadLetter {
+            id: RecordId { sequence: self.head.sequence, subsequence: 0 },
+            arrived_at: self.head.arrived_at,
+            reason: Reason::Envelope,
+            path: String::new(),
+            expected,
+            found: "more".to_owned(),
+            raw,
+        });
+    }
+}
+
+/// Zeros past the end, within the capacity: what a SIMD load of the last document reads.
+#[inline]
+fn pad(bytes: &mut Vec<u8>) {
+    bytes.reserve(limits::DOCUMENT_PADDING_BYTES);
+    for byte in &mut bytes.spare_capacity_mut()[..limits::DOCUMENT_PADDING_BYTES] {
+        byte.write(0);
+    }
+}
+
+#[cfg(test)]
+mod tests;
