@@ -40,6 +40,17 @@ pub enum LakeAddress {
     },
 }
 
+impl LakeAddress {
+    /// As an address.
+    pub fn url(&self) -> String {
+        match self {
+            LakeAddress::Folder(path) => format!("file://{path}"),
+            LakeAddress::S3 { bucket, prefix } if prefix.is_empty() => format!("s3://{bucket}"),
+            LakeAddress::S3 { bucket, prefix } => format!("s3://{bucket}/{prefix}"),
+        }
+    }
+}
+
 /// Where the schemas are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CatalogAddress {
@@ -112,6 +123,11 @@ const RUNTIME_NAMES: [(&str, &str); 4] = [
 
 const LAKE_EXAMPLE: &str = "s3://my-bucket/lake";
 const TABLES_EXAMPLE: &str = "clickstream,access_log";
+
+/// The settings of S3 that an environment gives, with their names in lower case.
+pub fn store_options(get: impl Fn(&str) -> Option<String>) -> Vec<(String, String)> {
+    AWS_NAMES.iter().filter_map(|name| Some((name.to_lowercase(), get(name)?))).collect()
+}
 
 impl Config {
     /// Read the settings of a function.

@@ -229,22 +229,5 @@ pub fn run_ingest<P: Process + 'static>(connect: impl AsyncFnOnce(&Config) -> Re
     })
 }
 
-/// The process of a configured function: tables and stores of the library.
-pub async fn connect(config: &Config) -> Result<Unconnected> {
-    Ok(Unconnected { tables: config.tables.clone() })
-}
-
-/// Takes no record: answers every batch as failed until the pipeline stands in its place.
-#[derive(Debug)]
-pub struct Unconnected {
-    tables: Vec<String>,
-}
-
-impl Process for Unconnected {
-    async fn process(&mut self, _: &mut ParsedEvent, _: Duration) -> Result<Processed> {
-        Err(Error::Internal(format!("no pipeline writes {}", self.tables.join(", "))))
-    }
-}
-
 #[cfg(test)]
 mod tests;

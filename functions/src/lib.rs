@@ -7,4 +7,5 @@
 pub mod context;
 pub mod emf;
 pub mod ingest;
+pub mod lake;
 mod runtime;

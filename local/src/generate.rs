@@ -59,7 +59,15 @@ pub struct Generator {
 }
 
 const TYPES: [&str; 10] = [
-    "page_view", "page_view", "page_view", "page_view", "page_view", "page_view", "click", "click", "add_to_cart",
+    "page_view",
+    "page_view",
+    "page_view",
+    "page_view",
+    "page_view",
+    "page_view",
+    "click",
+    "click",
+    "add_to_cart",
     "purchase",
 ];
 const PAGES: [&str; 6] = ["/", "/cart", "/checkout", "/search", "/p/shoes", "/p/books"];
@@ -100,7 +108,11 @@ impl Generator {
         out.clear();
         let _ = write!(out, "{{\"event_id\":\"{:016x}-{:012}\"", r.next(), self.number);
         if kind != Kind::MissingRequired {
-            let _ = write!(out, ",\"event_type\":\"{}\"", if kind == Kind::TooManyDigits { "purchase" } else { r.pick(&TYPES) });
+            let _ = write!(
+                out,
+                ",\"event_type\":\"{}\"",
+                if kind == Kind::TooManyDigits { "purchase" } else { r.pick(&TYPES) }
+            );
         }
         let _ = write!(out, ",\"event_time\":\"{time}\"");
         match kind {
@@ -112,17 +124,39 @@ impl Generator {
         let _ = write!(
             out,
             ",\"session_id\":\"{:016x}\",\"page_url\":\"https://shop.example.com{}/{}\",\"ip\":\"{}.{}.{}.{}\",\"device\":{{\"os\":\"{}\",\"browser\":\"{}\",\"width\":{},\"height\":{}}},\"country\":\"{}\",\"latency_ms\":{}.{:03},\"is_bot\":{}",
-            user.wrapping_mul(2_654_435_761), r.pick(&PAGES), r.below(400),
-            1 + r.below(223), r.below(256), r.below(256), r.below(256),
-            r.pick(&SYSTEMS), r.pick(&BROWSERS), 360 + 10 * r.below(150), 640 + 20 * r.below(30),
-            r.pick(&COUNTRIES), r.below(400), r.below(1_000), r.below(50) == 0,
+            user.wrapping_mul(2_654_435_761),
+            r.pick(&PAGES),
+            r.below(400),
+            1 + r.below(223),
+            r.below(256),
+            r.below(256),
+            r.below(256),
+            r.pick(&SYSTEMS),
+            r.pick(&BROWSERS),
+            360 + 10 * r.below(150),
+            640 + 20 * r.below(30),
+            r.pick(&COUNTRIES),
+            r.below(400),
+            r.below(1_000),
+            r.below(50) == 0,
         );
         if kind == Kind::TooManyDigits || r.below(10) == 0 {
             let cents = if kind == Kind::TooManyDigits { "999" } else { "99" };
-            let _ = write!(out, ",\"items\":[{{\"sku\":\"SKU-{:06}\",\"qty\":{},\"price\":{}.{cents}}}]", r.below(20_000), 1 + r.below(4), r.below(500));
+            let _ = write!(
+                out,
+                ",\"items\":[{{\"sku\":\"SKU-{:06}\",\"qty\":{},\"price\":{}.{cents}}}]",
+                r.below(20_000),
+                1 + r.below(4),
+                r.below(500)
+            );
         }
         if r.below(10) < 3 {
-            let _ = write!(out, ",\"properties\":{{\"ab_test\":\"{}\",\"campaign\":\"spring-{}\"}}", r.pick(&["A", "B", "C"]), r.below(9));
+            let _ = write!(
+                out,
+                ",\"properties\":{{\"ab_test\":\"{}\",\"campaign\":\"spring-{}\"}}",
+                r.pick(&["A", "B", "C"]),
+                r.below(9)
+            );
         }
         if kind != Kind::Malformed {
             out.push('}');

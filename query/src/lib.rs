@@ -71,7 +71,10 @@ impl QueryResult {
     /// # Errors
     /// A value that cannot be shown.
     pub fn to_table(&self) -> Result<String, QueryError> {
-        let shown = datafusion::arrow::util::pretty::pretty_format_batches_with_schema(self.schema.clone(), &self.batches);
+        let shown = datafusion::arrow::util::pretty::pretty_format_batches_with_schema(
+            self.schema.clone(),
+            &self.batches,
+        );
         Ok(shown.map_err(|e| QueryError(e.to_string()))?.to_string())
     }
 }

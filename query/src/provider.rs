@@ -50,7 +50,8 @@ impl ExactFiles {
     pub(crate) fn new(table: QueryTable, counters: Arc<Counters>) -> Self {
         let key = |(name, ty): &(String, _)| Arc::new(Field::new(name, Clone::clone(ty), true));
         let keys: Vec<FieldRef> = table.partition_keys.iter().map(key).collect();
-        let schema = TableSchema::builder(table.file_schema.clone()).with_table_partition_cols(keys.clone()).build();
+        let schema =
+            TableSchema::builder(table.file_schema.clone()).with_table_partition_cols(keys.clone()).build();
         Self { table, schema, keys, counters }
     }
 
@@ -78,15 +79,15 @@ impl ExactFiles {
             files.push(partitioned);
         }
         let over_keys = |filter: &&Expr| {
-            filter.column_refs().iter().all(|c| self.keys.iter().any(|k| k.name() == &c.name)) && !filter.is_volatile()
+            filter.column_refs().iter().all(|c| self.keys.iter().any(|k| k.name() == &c.name))
+                && !filter.is_volatile()
         };
         let Some(filter) = conjunction(filters.iter().filter(over_keys).cloned()) else { return Ok(files) };
         if files.is_empty() || self.keys.is_empty() {
             return Ok(files);
         }
-        let columns = (0..self.keys.len()).map(|k| {
-            ScalarValue::iter_to_array(files.iter().map(|f| f.partition_values[k].clone()))
-        });
+        let columns = (0..self.keys.len())
+            .map(|k| ScalarValue::iter_to_array(files.iter().map(|f| f.partition_values[k].clone())));
         let schema = Arc::new(Schema::new(self.keys.clone()));
         let batch = RecordBatch::try_new(schema.clone(), columns.collect::<Result<Vec<ArrayRef>>>()?)?;
         let filter = state.create_physical_expr(filter, &DFSchema::try_from(schema)?)?;
@@ -96,7 +97,6 @@ impl ExactFiles {
         Ok(kept.map(|(_, f)| f).collect())
     }
 }
-
 
 #[async_trait]
 impl TableProvider for ExactFiles {

@@ -2,23 +2,15 @@
 //! Weir: event streams to partitioned Parquet tables, committed exactly once.
 //!
 //! In reading order; a module uses only those before it.
-pub mod catalog;
-pub mod clock;
-pub mod columns;
-pub mod commit;
-pub mod dead_letter;
-mod scan;
-mod number;
-pub mod decode;
 pub mod error;
+pub mod clock;
 pub mod limits;
 pub mod metrics;
-pub mod naming;
-pub mod partition;
-pub mod pipeline;
-pub mod quarantine;
 pub mod record;
+mod scan;
+mod number;
 pub mod schema;
+pub mod dead_letter;
 pub mod unpack;
 pub mod event;
 pub mod columns;
@@ -26,5 +18,9 @@ pub mod decode;
 pub mod partition;
 pub mod naming;
 pub mod write;
+pub mod quarantine;
+pub mod commit;
+pub mod catalog;
+pub mod pipeline;
 
 pub use error::{Error, Result};

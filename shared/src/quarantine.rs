@@ -62,7 +62,10 @@ fn layout() -> Result<&'static Arc<Layout>> {
 ///
 /// # Errors
 /// Only defects of encoding.
-pub fn quarantine_files(letters: &[DeadLetter], context: &QuarantineContext<'_>) -> Result<Vec<QuarantineFile>> {
+pub fn quarantine_files(
+    letters: &[DeadLetter],
+    context: &QuarantineContext<'_>,
+) -> Result<Vec<QuarantineFile>> {
     let layout = layout()?;
     let mut days: Vec<(i64, Vec<&DeadLetter>)> = Vec::new();
     for letter in letters {

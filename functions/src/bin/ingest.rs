@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use weir_functions::ingest;
+use weir_functions::{ingest, lake};
 
 fn main() -> ExitCode {
-    ingest::run_ingest(ingest::connect)
+    ingest::run_ingest(lake::connect)
 }

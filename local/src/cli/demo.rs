@@ -65,7 +65,10 @@ pub(super) async fn run(global: &Global, args: &DemoArgs) -> Result<ExitCode> {
     config.enforce_limits = false;
     config.mapping.window = Duration::from_secs(1);
     let running = up(config, HostedFunction::new(program(&lake, std::slice::from_ref(&name))?)).await?;
-    eprintln!("1. a Kinesis endpoint with 2 shards on {}, and a function in a process of its own", running.endpoint_url());
+    eprintln!(
+        "1. a Kinesis endpoint with 2 shards on {}, and a function in a process of its own",
+        running.endpoint_url()
+    );
     let sent = match &args.data {
         Some(file) => send_file(&running, &name, file).await?,
         None => send_generated(&running, &name, args).await?,
@@ -76,7 +79,10 @@ pub(super) async fn run(global: &Global, args: &DemoArgs) -> Result<ExitCode> {
     let given_up = running.status().records_given_up();
     running.stop().await;
     if !all {
-        bail!("the records were not taken within 5 minutes; see {}", home.join("state/function.log").display());
+        bail!(
+            "the records were not taken within 5 minutes; see {}",
+            home.join("state/function.log").display()
+        );
     }
     let ok = report(&lake, &name, &sent, given_up, started_processes).await?;
     if args.keep.is_some() {
@@ -113,7 +119,8 @@ impl Putter<'_> {
         while !self.records.is_empty() {
             let body = json!({"StreamName": self.stream, "Records": self.records});
             let answer = self.running.endpoint().client().call("PutRecords", &body).await?;
-            let answer: serde_json::Value = serde_json::from_slice(&answer).context("PutRecords answered no JSON")?;
+            let answer: serde_json::Value =
+                serde_json::from_slice(&answer).context("PutRecords answered no JSON")?;
             let failed = answer["Records"].as_array().map(Vec::as_slice).unwrap_or_default().iter();
             let mut failed = failed.map(|r| r.get("ErrorCode").is_some_and(|e| !e.is_null()));
             self.records.retain(|_| failed.next().unwrap_or(true));
@@ -126,7 +133,10 @@ impl Putter<'_> {
 }
 
 async fn send_generated(running: &Running, stream: &str, args: &DemoArgs) -> Result<Sent> {
-    eprintln!("2. sending {} generated clickstream events, some late, some twice, some broken", count(args.events));
+    eprintln!(
+        "2. sending {} generated clickstream events, some late, some twice, some broken",
+        count(args.events)
+    );
     let mut generator = Generator::new(args.seed, SystemClock.now());
     let mut putter = Putter { running, stream, records: Vec::new(), bytes: 0, sent: Sent::default() };
     let mut event = String::new();
@@ -180,7 +190,9 @@ async fn send_file(running: &Running, stream: &str, file: &str) -> Result<Sent> 
 async fn kill(running: &Running) {
     tokio::time::sleep(Duration::from_millis(700)).await;
     let killed = running.function().map_or(0, |f| f.kill_processes());
-    eprintln!("3. killed the function ({killed} processes) in the middle of it; its batches are delivered again");
+    eprintln!(
+        "3. killed the function ({killed} processes) in the middle of it; its batches are delivered again"
+    );
 }
 
 async fn report(lake: &Lake, name: &str, sent: &Sent, given_up: u64, processes: u64) -> Result<bool> {
@@ -197,9 +209,17 @@ async fn report(lake: &Lake, name: &str, sent: &Sent, given_up: u64, processes: 
         lines.push(line("  of them late", *late, "each goes to its own hour".into()));
     }
     if let Some(twice) = sent.kinds.get(&Kind::SentTwice) {
-        lines.push(line("  sent twice by the producer", *twice, "two records; removed by business key at close".into()));
+        lines.push(line(
+            "  sent twice by the producer",
+            *twice,
+            "two records; removed by business key at close".into(),
+        ));
     }
-    lines.push(line("rows in the lake", rows, format!("{} in {} files, {} partitions", megabytes(bytes), data.len(), partitions.len())));
+    lines.push(line(
+        "rows in the lake",
+        rows,
+        format!("{} in {} files, {} partitions", megabytes(bytes), data.len(), partitions.len()),
+    ));
     lines.push(line("dead letters", quarantined, "raw bytes and reason kept in table quarantine".into()));
     lines.push(line("given up", given_up, String::new()));
     lines.push(line("function processes", processes, "started, the killed ones among them".into()));
@@ -208,10 +228,18 @@ async fn report(lake: &Lake, name: &str, sent: &Sent, given_up: u64, processes: 
     let store = lake.store.object_store();
     if quarantined > 0 {
         let why = "select reason, path, expected, arrow_cast(count(*), 'Int64') as records, min(found) as example from quarantine group by 1, 2, 3 order by 4 desc limit 10";
-        println!("\nwhy records were quarantined\n{}", query(store.clone(), tables.clone(), why).await?.to_table()?);
+        println!(
+            "\nwhy records were quarantined\n{}",
+            query(store.clone(), tables.clone(), why).await?.to_table()?
+        );
     }
-    let identity = format!("select count(*) as \"rows\", count(distinct _shard || _sequence || cast(_subsequence as varchar)) as identities from {name}");
-    println!("\nrows against distinct record identities\n{}", query(store.clone(), tables.clone(), &identity).await?.to_table()?);
+    let identity = format!(
+        "select count(*) as \"rows\", count(distinct _shard || _sequence || cast(_subsequence as varchar)) as identities from {name}"
+    );
+    println!(
+        "\nrows against distinct record identities\n{}",
+        query(store.clone(), tables.clone(), &identity).await?.to_table()?
+    );
     if name == "clickstream" {
         let sql = "select hour, event_type, count(*) as events, count(distinct user_id) as users, round(avg(latency_ms), 1) as latency_ms from clickstream group by 1, 2 order by 1 desc, 3 desc limit 8";
         println!("\nweir query \"{sql}\"\n{}", query(store, tables, sql).await?.to_table()?);
@@ -219,7 +247,14 @@ async fn report(lake: &Lake, name: &str, sent: &Sent, given_up: u64, processes: 
     let expected_dead: u64 = sent.kinds.iter().filter(|(k, _)| k.is_bad()).map(|(_, n)| n).sum();
     let adds_up = rows + quarantined + given_up == sent.records;
     let as_planned = sent.kinds.is_empty() || quarantined == expected_dead;
-    println!("\n{} rows + {} dead letters + {} given up = {} records sent: {}", count(rows), count(quarantined), count(given_up), count(sent.records), if adds_up { "every record exactly once" } else { "THIS DOES NOT ADD UP" });
+    println!(
+        "\n{} rows + {} dead letters + {} given up = {} records sent: {}",
+        count(rows),
+        count(quarantined),
+        count(given_up),
+        count(sent.records),
+        if adds_up { "every record exactly once" } else { "THIS DOES NOT ADD UP" }
+    );
     if !as_planned {
         println!("expected {} dead letters", count(expected_dead));
     }

@@ -21,7 +21,10 @@ pub(super) async fn run(global: &Global, args: &FilesArgs) -> Result<ExitCode> {
         if global.json {
             let partition = listed.file.partition.as_str();
             let (rows, bytes) = (listed.file.rows, listed.file.bytes);
-            println!("{}", serde_json::json!({"url": url, "partition": partition, "rows": rows, "bytes": bytes}));
+            println!(
+                "{}",
+                serde_json::json!({"url": url, "partition": partition, "rows": rows, "bytes": bytes})
+            );
         } else {
             println!("{url}");
         }

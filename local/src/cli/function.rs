@@ -7,13 +7,5 @@ pub(super) fn run(name: &str) -> ExitCode {
         eprintln!("weir: there is no function {name}; functions: ingest");
         return ExitCode::from(2);
     }
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return super::fail(&error.into()),
-    };
-    match runtime.block_on(weir_functions::ingest::run()) {
-        Ok(()) => ExitCode::SUCCESS,
-        // Already printed, as one line.
-        Err(_) => ExitCode::FAILURE,
-    }
+    weir_functions::ingest::run_ingest(weir_functions::lake::connect)
 }

@@ -38,7 +38,9 @@ pub(super) fn run(global: &Global, args: &IngestArgs, runtime: &Runtime) -> Resu
         let started = Instant::now();
         let thread = std::thread::spawn(move || load.run());
         while !thread.is_finished() {
-            bar.set_position(progress.bytes.load(Ordering::Relaxed) + progress.skipped.load(Ordering::Relaxed));
+            bar.set_position(
+                progress.bytes.load(Ordering::Relaxed) + progress.skipped.load(Ordering::Relaxed),
+            );
             std::thread::sleep(Duration::from_millis(5));
         }
         bar.finish_and_clear();

@@ -29,9 +29,8 @@ pub(super) struct Lake {
 }
 
 /// Environment of the object store, read through the function's own list.
-#[allow(clippy::disallowed_methods, reason = "the command line hands its environment on")]
 pub(super) fn store_options() -> Vec<(String, String)> {
-    weir_functions::context::store_options(&|name| std::env::var(name).ok())
+    weir_functions::context::store_options(weir_functions::context::process_env)
 }
 
 /// The address of a lake: paths become file:/// addresses.
@@ -65,7 +64,10 @@ impl Lake {
             return Ok(read_definitions(&global.schemas)?);
         }
         if global.schemas != Path::new("schemas") {
-            bail!("{} is not a folder; give the folder of definitions with --schemas", global.schemas.display());
+            bail!(
+                "{} is not a folder; give the folder of definitions with --schemas",
+                global.schemas.display()
+            );
         }
         BUILT_IN.iter().map(|text| Ok(TableInput::from_json(text)?)).collect()
     }

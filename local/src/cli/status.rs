@@ -47,13 +47,21 @@ pub(super) async fn run(global: &Global) -> Result<ExitCode> {
     }
     let rows: Vec<_> = tables
         .iter()
-        .map(|(name, t)| vec![(*name).to_owned(), count(t.0.len() as u64), count(t.1), count(t.2), megabytes(t.3)])
+        .map(|(name, t)| {
+            vec![(*name).to_owned(), count(t.0.len() as u64), count(t.1), count(t.2), megabytes(t.3)]
+        })
         .collect();
     println!("{}\n", table(&["table", "partitions", "files", "rows", "size"], &rows));
     let rows: Vec<_> = shards
         .iter()
         .map(|s| {
-            vec![s.chain.stream.clone(), s.chain.shard.clone(), count(s.head), count(s.rows), count(s.quarantined)]
+            vec![
+                s.chain.stream.clone(),
+                s.chain.shard.clone(),
+                count(s.head),
+                count(s.rows),
+                count(s.quarantined),
+            ]
         })
         .collect();
     println!("{}", table(&["stream", "shard", "commits", "rows", "quarantined"], &rows));

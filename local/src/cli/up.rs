@@ -17,7 +17,8 @@ use super::lake::{Lake, store_options};
 /// The function: this executable in the role of the deployed one, with its whole environment.
 pub(super) fn program(lake: &Lake, tables: &[String]) -> Result<Program> {
     let path = std::env::current_exe().context("could not find this program's own file")?;
-    let mut env = vec![("WEIR_LAKE".to_owned(), lake.url.clone()), ("WEIR_TABLES".to_owned(), tables.join(","))];
+    let mut env =
+        vec![("WEIR_LAKE".to_owned(), lake.url.clone()), ("WEIR_TABLES".to_owned(), tables.join(","))];
     env.extend(store_options().into_iter().map(|(k, v)| (k.to_uppercase(), v)));
     Ok(Program { path, args: vec!["function".into(), "ingest".into()], env })
 }
@@ -39,7 +40,9 @@ pub(super) async fn run(global: &Global, args: &UpArgs) -> Result<ExitCode> {
     let running = up(config, function).await?;
     greet(&lake, &stream, &args.tables[0], &running);
     wait_for_stop().await?;
-    eprintln!("stopping: batches under way end first; press Ctrl-C again to stop at once (nothing is lost either way)");
+    eprintln!(
+        "stopping: batches under way end first; press Ctrl-C again to stop at once (nothing is lost either way)"
+    );
     tokio::select! {
         () = running.stop() => Ok(ExitCode::SUCCESS),
         stop = wait_for_stop() => stop.map(|()| ExitCode::from(130)),

@@ -19,8 +19,8 @@ use weir::catalog::Catalog;
 use weir::clock::{Clock, EpochMicros, SystemClock};
 use weir::commit::reader::read_chain;
 use weir::commit::{Built, BuiltFile, LakeStore, Outcome, PositionSet, ShardWriter};
-use weir::naming::ChainKey;
 use weir::dead_letter::{DeadLetter, Reason};
+use weir::naming::ChainKey;
 use weir::partition::PartitionPath;
 use weir::pipeline::{RowBuffers, data_file, dead_files};
 use weir::record::{RecordId, Shard};
@@ -146,14 +146,18 @@ impl Session {
     fn plain(&self, committed: &PositionSet) -> Result<()> {
         let size = self.load.source.size;
         let left = PositionSet::from_ranges([0..size]).subtract(committed);
-        let PositionSet::Ranges(left) = left else { bail!("{} has commits of another kind", self.shard.stream) };
+        let PositionSet::Ranges(left) = left else {
+            bail!("{} has commits of another kind", self.shard.stream)
+        };
         let todo: u64 = left.iter().map(|r| r.end - r.start).sum();
         self.load.progress.skipped.fetch_add(size - todo, Ordering::Relaxed);
         let shares = self.shares(&left, todo)?;
         std::thread::scope(|scope| {
             let share = |ranges: Vec<Range<u64>>| scope.spawn(move || self.load_ranges(&ranges));
             let threads: Vec<_> = shares.into_iter().map(share).collect();
-            threads.into_iter().try_for_each(|t| t.join().unwrap_or_else(|_| bail!("a loading thread panicked")))
+            threads
+                .into_iter()
+                .try_for_each(|t| t.join().unwrap_or_else(|_| bail!("a loading thread panicked")))
         })
     }
 
@@ -221,7 +225,9 @@ impl Session {
         };
         let (full, chunks) = std::sync::mpsc::sync_channel::<io::Result<Vec<u8>>>(4);
         let (give_back, empty) = std::sync::mpsc::sync_channel::<Vec<u8>>(8);
-        std::thread::scope(|scope| {
+        let mut worker = Worker::new(self)?;
+        worker.committed = committed.clone();
+        std::thread::scope(move |scope| {
             scope.spawn(move || {
                 loop {
                     let mut chunk = empty.try_recv().unwrap_or_default();
@@ -239,8 +245,8 @@ impl Session {
                     }
                 }
             });
-            let mut worker = Worker::new(self)?;
-            worker.committed = committed.clone();
+            // Whatever ends this thread ends the other: its end of the channel goes with it.
+            let chunks = chunks;
             let (mut chunk, mut at) = (Vec::new(), 0);
             worker.lines(0, &mut |buf| {
                 while at == chunk.len() {
@@ -298,8 +304,9 @@ impl<'a> Worker<'a> {
                 }
                 buf.resize(buf.len() * 2, 0);
             }
-            let n = read(&mut buf[held..])
-                .with_context(|| format!("could not read {} behind byte {offset}", self.session.load.source.url))?;
+            let n = read(&mut buf[held..]).with_context(|| {
+                format!("could not read {} behind byte {offset}", self.session.load.source.url)
+            })?;
             let end = held + n;
             let whole = match (n, memchr::memrchr(b'\n', &buf[held..end])) {
                 (0, _) => end,
@@ -421,7 +428,8 @@ impl<'a> Worker<'a> {
         let session = self.session;
         let table = &session.load.table;
         let covers = PositionSet::from_ranges(self.pending.drain(..));
-        let mut files: Vec<BuiltFile> = self.rows.take_files()?.into_iter().map(|f| data_file(table, f)).collect();
+        let mut files: Vec<BuiltFile> =
+            self.rows.take_files()?.into_iter().map(|f| data_file(table, f)).collect();
         self.dead.sort_by_key(|l| l.id);
         files.extend(dead_files(&self.dead, &session.shard, table, session.now)?);
         let dead = self.dead.len() as u64;
@@ -453,7 +461,9 @@ impl Session {
                     operation: "commit",
                     object: self.shard.stream.to_string(),
                     retryable: true,
-                    source: "another weir ingest is loading the same file; when it has ended, run this one again".into(),
+                    source:
+                        "another weir ingest is loading the same file; when it has ended, run this one again"
+                            .into(),
                 }),
             }
         };
@@ -468,7 +478,10 @@ impl Session {
                 Ok(())
             }
             Outcome::AlreadyCommitted { .. } => {
-                bail!("another weir ingest has loaded part of {} meanwhile; run this one again", self.shard.stream)
+                bail!(
+                    "another weir ingest has loaded part of {} meanwhile; run this one again",
+                    self.shard.stream
+                )
             }
         }
     }

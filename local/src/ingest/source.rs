@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
@@ -20,7 +20,7 @@ const GZIP: &[u8] = &[0x1f, 0x8b];
 const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 
 /// Random access to the bytes of a file.
-pub trait ReadAt: Send + Sync {
+trait ReadAt: Send + Sync {
     /// Fill as much of `buf` as there is at `offset`; 0 at the end.
     ///
     /// # Errors
@@ -96,7 +96,11 @@ impl Source {
         let file = File::open(&path).with_context(|| format!("could not open {}", path.display()))?;
         let meta = file.metadata().with_context(|| format!("could not open {}", path.display()))?;
         if !meta.is_file() {
-            bail!("{} is not a file; give the files themselves, as in `weir ingest {}/*.ndjson`", path.display(), path.display());
+            bail!(
+                "{} is not a file; give the files themselves, as in `weir ingest {}/*.ndjson`",
+                path.display(),
+                path.display()
+            );
         }
         let absolute = path.canonicalize().unwrap_or(path);
         Self::describe(format!("file://{}", absolute.display()), meta.len(), Arc::new(file))
@@ -108,7 +112,8 @@ impl Source {
         let (store, path) = object_store::parse_url_opts(&url, options)
             .with_context(|| format!("could not open {address}; example: s3://bucket/events.ndjson.gz"))?;
         let store: Arc<dyn ObjectStore> = store.into();
-        let meta = runtime.block_on(store.head(&path)).with_context(|| format!("could not open {address}"))?;
+        let meta =
+            runtime.block_on(store.head(&path)).with_context(|| format!("could not open {address}"))?;
         let remote = Remote { store, path, size: meta.size, runtime: runtime.clone() };
         Self::describe(address.to_owned(), meta.size, Arc::new(remote))
     }
@@ -141,7 +146,10 @@ impl Source {
     /// The bytes as stored, from the start.
     pub fn reader(&self) -> impl Read + Send + use<> {
         let from = Sequential { source: self.bytes.clone(), offset: 0 };
-        BufReader::with_capacity(if self.url.starts_with("file:") { 256 << 10 } else { REMOTE_CHUNK as usize }, from)
+        BufReader::with_capacity(
+            if self.url.starts_with("file:") { 256 << 10 } else { REMOTE_CHUNK as usize },
+            from,
+        )
     }
 }
 
@@ -167,9 +175,4 @@ fn read_full(source: &dyn ReadAt, buf: &mut [u8], mut offset: u64) -> io::Result
         }
     }
     Ok(())
-}
-
-/// Whether a path names something that is there.
-pub fn exists(address: &str) -> bool {
-    address.contains("://") || Path::new(address).exists()
 }

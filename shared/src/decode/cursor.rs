@@ -6,9 +6,9 @@
 use crate::columns::ColumnSet;
 
 use super::plan::{LeafKind, Node, NodeKind, Object, Plan, Target};
-use crate::scan::{number_end, skip_space, string_stop, unescape};
 use super::tape::push_absent;
 use super::value::{push_bool, push_key, push_number, push_text};
+use crate::scan::{number_end, skip_space, string_stop, unescape};
 
 /// Members of an object that the cursor tracks in one word.
 const MAX_MEMBERS: usize = 64;
@@ -77,7 +77,7 @@ impl Cursor {
                     if doc.get(at..at + 4) != Some(b"null") {
                         return None;
                     }
-                    push_absent(entry, node, set, rep).ok()?;
+                    push_absent((entry.required, &entry.default), node, set, rep).ok()?;
                     at += 4;
                 } else {
                     at = self.value(node, doc, at, set, rep)?;
@@ -108,7 +108,7 @@ impl Cursor {
         while absent != 0 {
             let member = &object.members[absent.trailing_zeros() as usize];
             let Target::Node(node) = &member.target else { return None };
-            push_absent(member, node, set, rep).ok()?;
+            push_absent((member.required, &member.default), node, set, rep).ok()?;
             absent &= absent - 1;
         }
         Some(at)
@@ -292,7 +292,7 @@ fn prepare(object: &Object, successors: &mut [Vec<u8>], able: &mut bool) {
     for member in &object.members {
         match &member.target {
             Target::Node(node) => prepare_node(node, successors, able),
-            Target::Inside(_) => *able = false,
+            Target::Inside { .. } => *able = false,
         }
     }
 }

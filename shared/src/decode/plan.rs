@@ -84,6 +84,8 @@ pub(crate) struct Object {
     pub(crate) number: usize,
     /// Path of this object (`items[].`), to name unknown fields; empty for the record itself.
     pub(crate) path: String,
+    /// A JSON text column keeps all of this object: nothing in it is unknown.
+    pub(crate) known_to_all: bool,
 }
 
 /// One key of an object.
@@ -101,9 +103,19 @@ pub(crate) struct Member {
 /// Where a key's value goes.
 #[derive(Debug, Clone)]
 pub(crate) enum Target {
+    /// A column or struct field.
     Node(Node),
-    /// Columns that a JSON pointer finds inside this object (no column of its own).
-    Inside(Object),
+    /// Columns that JSON pointers find inside this object, beside those that keep all of it as
+    /// JSON text.
+    Inside { object: Object, whole: Vec<Whole> },
+}
+
+/// A column that keeps a value as JSON text while other columns read inside it.
+#[derive(Debug, Clone)]
+pub(crate) struct Whole {
+    pub(crate) node: Node,
+    pub(crate) required: bool,
+    pub(crate) default: Option<Arc<str>>,
 }
 
 /// The compiled plan of a table.
@@ -147,28 +159,52 @@ impl Compiler<'_> {
             return Err(self.error(format!("{}: weir.from is empty", column.name)));
         };
         if rest.is_empty() {
-            if object.by_key.contains_key(key) {
-                return Err(self.error(format!("{}: two columns read the same field {key}", column.name)));
-            }
             let (required, default) = (column.required, column.default.as_deref().map(Arc::from));
-            object.add(key, Target::Node(node), required, default);
-            return Ok(());
+            return match object.by_key.get(key) {
+                None => {
+                    object.add(key, Target::Node(node), required, default);
+                    Ok(())
+                }
+                Some(&at) => match &mut object.members[at].target {
+                    Target::Inside { object, whole } if column.json => {
+                        object.known_to_all = true;
+                        whole.push(Whole { node, required, default });
+                        Ok(())
+                    }
+                    _ => Err(self.error(format!("{}: two columns read the same field {key}", column.name))),
+                },
+            };
         }
-        let at = match object.by_key.get(key) {
-            Some(&at) => at,
-            None => {
-                let path = format!("{}{key}.", object.path);
-                let inside = Object { number: self.objects, path, ..Object::default() };
-                self.objects += 1;
-                object.add(key, Target::Inside(inside), false, None)
-            }
-        };
+        let at = self.inside(object, key).ok_or_else(|| {
+            self.error(format!("{}: {key} is a column of its own and cannot be opened", column.name))
+        })?;
         match &mut object.members[at].target {
-            Target::Inside(inside) => self.place(inside, rest, column, node),
-            Target::Node(_) => {
-                Err(self.error(format!("{}: {key} is a column of its own and cannot be opened", column.name)))
-            }
+            Target::Inside { object, .. } => self.place(object, rest, column, node),
+            Target::Node(_) => Err(Error::Internal("a member was not opened".into())),
         }
+    }
+
+    /// The member `key` as an object that pointers read; a JSON text column there stays beside it.
+    fn inside(&mut self, object: &mut Object, key: &str) -> Option<usize> {
+        let path = format!("{}{key}.", object.path);
+        let known_to_all = object.known_to_all;
+        let mut inside = Object { number: self.objects, path, known_to_all, ..Object::default() };
+        let Some(&at) = object.by_key.get(key) else {
+            self.objects += 1;
+            return Some(object.add(key, Target::Inside { object: inside, whole: Vec::new() }, false, None));
+        };
+        let member = &mut object.members[at];
+        if let Target::Node(node) = &member.target {
+            if !matches!(node.kind, NodeKind::Leaf { kind: LeafKind::Json, .. }) {
+                return None;
+            }
+            self.objects += 1;
+            inside.known_to_all = true;
+            let (required, default) = (std::mem::take(&mut member.required), member.default.take());
+            let whole = vec![Whole { node: node.clone(), required, default }];
+            member.target = Target::Inside { object: inside, whole };
+        }
+        Some(at)
     }
 
     fn node(&mut self, column: &Column, field: &Field, ty: &HiveType, path: &str) -> Result<Node> {

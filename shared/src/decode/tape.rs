@@ -3,6 +3,8 @@
 //!
 //! The same key twice: the last one wins, in objects and in maps, as in JavaScript and Python.
 
+use std::sync::Arc;
+
 use hashbrown::HashMap;
 use simd_json::{Buffers, ErrorType, INPUT_PADDING, Node as Tape, StaticNode, fill_tape_padded};
 
@@ -179,6 +181,7 @@ impl<'a> Walk<'a> {
                 let Tape::String(key) = self.tape[at] else { return Ok(()) };
                 match object.by_key.get(key) {
                     Some(&member) => self.slots[base + member] = at as u32 + 1,
+                    None if object.known_to_all => {}
                     None => self.unknown_field(object, key, at + 1)?,
                 }
                 at = self.next(at + 1);
@@ -212,15 +215,27 @@ impl<'a> Walk<'a> {
     fn member(&mut self, member: &Member, at: Option<usize>, rep: u8) -> Checked {
         let at = at.filter(|&at| !matches!(self.tape[at], Tape::Static(StaticNode::Null)));
         match (&member.target, at) {
-            (Target::Inside(inside), None) => self.object(inside, None, rep),
-            (Target::Inside(inside), Some(at)) => match self.tape[at] {
-                Tape::Object { .. } => self.object(inside, Some(at), rep),
-                ref other => {
-                    Err(Violation::new(Reason::WrongType, "object", type_name(other)).under(&member.key))
+            (Target::Inside { object, whole }, at) => {
+                for column in whole {
+                    let node = &column.node;
+                    match at {
+                        Some(at) => self.value(node, at, rep).map_err(|v| v.under(&node.name))?,
+                        None => push_absent((column.required, &column.default), node, self.set, rep)?,
+                    }
                 }
-            },
+                match at.map(|at| &self.tape[at]) {
+                    None | Some(Tape::Object { .. }) => self.object(object, at, rep),
+                    // Kept whole as JSON text: then it may be anything.
+                    Some(_) if !whole.is_empty() => self.object(object, None, rep),
+                    Some(other) => {
+                        Err(Violation::new(Reason::WrongType, "object", type_name(other)).under(&member.key))
+                    }
+                }
+            }
             (Target::Node(node), Some(at)) => self.value(node, at, rep).map_err(|v| v.under(&node.name)),
-            (Target::Node(node), None) => push_absent(member, node, self.set, rep),
+            (Target::Node(node), None) => {
+                push_absent((member.required, &member.default), node, self.set, rep)
+            }
         }
     }
 
@@ -313,13 +328,18 @@ impl<'a> Walk<'a> {
 }
 
 /// A member that is absent or null: its default, a null, or a refusal.
-pub(crate) fn push_absent(member: &Member, node: &Node, set: &mut ColumnSet, rep: u8) -> Checked {
-    match (&member.default, &node.kind) {
+pub(crate) fn push_absent(
+    (required, default): (bool, &Option<Arc<str>>),
+    node: &Node,
+    set: &mut ColumnSet,
+    rep: u8,
+) -> Checked {
+    match (default, &node.kind) {
         (Some(default), NodeKind::Leaf { kind, rules }) => {
             let leaf = &mut set.leaves[node.leaves.start];
             push_default(kind, rules.as_deref(), default, leaf, rep).map_err(|v| v.under(&node.name))
         }
-        _ if member.required => {
+        _ if required => {
             Err(Violation::new(Reason::MissingRequired, "a value (weir.required)", "nothing")
                 .under(&node.name))
         }

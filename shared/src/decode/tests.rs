@@ -297,7 +297,9 @@ fn every_conformance_case_ends_as_a_row_or_a_dead_letter() {
 #[test]
 fn a_route_reads_one_scalar() {
     let doc = br#" {"a":{"b":[1,{"t":"no"}],"t":"x"}, "t" : "y", "n":1.50, "t":"z"}"#;
-    for (path, expected) in [("t", Some("z")), ("n", Some("1.50")), ("a/t", Some("x")), ("a", None), ("q", None), ("a/b/t", None)] {
+    for (path, expected) in
+        [("t", Some("z")), ("n", Some("1.50")), ("a/t", Some("x")), ("a", None), ("q", None), ("a/b/t", None)]
+    {
         let path: Vec<String> = path.split('/').map(str::to_owned).collect();
         assert_eq!(text_at(doc, &path).as_deref(), expected, "{path:?}");
     }

@@ -8,9 +8,9 @@ use crate::columns::{LeafColumn, Values};
 use crate::dead_letter::Reason;
 use crate::schema::{TimeFormat, Transform};
 
-use crate::number;
 use super::plan::{Bound, LeafKind, Rules};
 use super::time;
+use crate::number;
 
 /// Why a value was refused; the path is added on the way out.
 #[derive(Debug, Clone, PartialEq, Eq)]

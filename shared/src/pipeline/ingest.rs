@@ -86,25 +86,29 @@ impl Ingest {
         let event = attempt.event;
         let start = self.clock.now();
         let before = self.lake.requests();
-        let key = (event.stream_arn.clone(), event.shard.clone());
+        let (Some(origin), Some((_, arrived_through))) = (&event.origin, event.arrived) else {
+            return Ok(Processed::default());
+        };
+        let key = (origin.stream_arn.clone(), origin.shard.clone());
         let cold_shard = !self.warm.contains_key(&key);
         if cold_shard {
             if self.warm.len() >= MAX_WARM_SHARDS {
                 self.warm.clear();
             }
-            let identity = format!("{}{}", event.stream_arn, self.stream_identity);
+            let identity = format!("{}{}", origin.stream_arn, self.stream_identity);
             let shard = Shard {
-                stream: event.stream().into(),
-                stream_key: stream_key(event.stream(), &identity).into(),
-                shard: event.shard.as_str().into(),
+                stream: origin.stream_name().into(),
+                stream_key: stream_key(origin.stream_name(), &identity).into(),
+                shard: origin.shard.as_str().into(),
             };
             let tables = Tables::new(&shard, &self.tables)?;
             let writer = ShardWriter::new(self.lake.clone(), shard);
             self.warm.insert(key.clone(), Warm { writer, tables });
         }
         let Some(warm) = self.warm.get_mut(&key) else { return Ok(Processed::default()) };
-        let positions = PositionSet::Exact(event.positions.clone());
-        let delivery = Delivery { batch: &event.batch, dead: &event.dead, positions: &positions, now: start };
+        let positions = event.sequences.iter().copied().collect::<PositionSet>();
+        let delivery =
+            Delivery { batch: &event.batch, dead: &event.dead_letters, positions: &positions, now: start };
         let (clock, tables) = (self.clock.clone(), &mut warm.tables);
         let mut processed = Processed { cold_shard, ..Processed::default() };
         let (counts, build_us) = (&mut processed.counts, &mut processed.build_us);
@@ -115,7 +119,7 @@ impl Ingest {
             *build_us += clock.now().0 - begun.0;
             built
         };
-        let outcome = warm.writer.commit(&positions, event.arrived_through, attempt.id, &mut build).await?;
+        let outcome = warm.writer.commit(&positions, arrived_through, attempt.id, &mut build).await?;
         processed.first_uncommitted = outcome.first_pending();
         if let crate::commit::Outcome::Committed { files, .. } = &outcome {
             processed.files = files.len() as u64;
@@ -146,7 +150,9 @@ impl Ingest {
         for (table, partitions) in new {
             let values: Vec<_> = partitions.iter().map(|(_, values)| values.clone()).collect();
             match self.catalog.register_partitions(&table, &values).await {
-                Ok(()) => self.registered.extend(partitions.into_iter().map(|(path, _)| (table.clone(), path))),
+                Ok(()) => {
+                    self.registered.extend(partitions.into_iter().map(|(path, _)| (table.clone(), path)))
+                }
                 // Quarantine without a definition in the catalog is readable all the same.
                 Err(_) if table == QUARANTINE_TABLE => {}
                 Err(_) => failed += values.len() as u64,

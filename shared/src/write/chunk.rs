@@ -127,7 +127,9 @@ impl Encoder {
     fn form<'a>(&mut self, leaf: &'a LeafColumn) -> Form<'a> {
         match &leaf.values {
             Values::Bytes(v) => match v.dictionary() {
-                Some((dictionary, indices)) if dictionary.len() * 100 <= indices.len() * MAX_DISTINCT_PERCENT => {
+                Some((dictionary, indices))
+                    if dictionary.len() * 100 <= indices.len() * MAX_DISTINCT_PERCENT =>
+                {
                     Form::Text(indices)
                 }
                 _ => Form::Plain,
@@ -331,7 +333,9 @@ fn plain(values: &Values, range: Range<usize>, page: &mut Vec<u8>) {
             page.reserve(plain_size(values));
             range.for_each(|i| push_bytes(v.get(i), page));
         }
-        Values::Fixed { width, data } => page.extend_from_slice(&data[range.start * width..range.end * width]),
+        Values::Fixed { width, data } => {
+            page.extend_from_slice(&data[range.start * width..range.end * width])
+        }
     }
 }
 

@@ -70,12 +70,18 @@ fn leaf(field: &Field, spec: &LeafSpec) -> Result<TypePtr> {
     let integer = |bits| LogicalType::integer(bits, true);
     let builder = match spec.logical {
         Logical::Plain => builder,
-        Logical::Int8 => builder.with_logical_type(Some(integer(8))).with_converted_type(ConvertedType::INT_8),
-        Logical::Int16 => builder.with_logical_type(Some(integer(16))).with_converted_type(ConvertedType::INT_16),
+        Logical::Int8 => {
+            builder.with_logical_type(Some(integer(8))).with_converted_type(ConvertedType::INT_8)
+        }
+        Logical::Int16 => {
+            builder.with_logical_type(Some(integer(16))).with_converted_type(ConvertedType::INT_16)
+        }
         Logical::Text => {
             builder.with_logical_type(Some(LogicalType::String)).with_converted_type(ConvertedType::UTF8)
         }
-        Logical::Date => builder.with_logical_type(Some(LogicalType::Date)).with_converted_type(ConvertedType::DATE),
+        Logical::Date => {
+            builder.with_logical_type(Some(LogicalType::Date)).with_converted_type(ConvertedType::DATE)
+        }
         Logical::Timestamp => builder
             .with_logical_type(Some(LogicalType::timestamp(true, TimeUnit::MICROS)))
             .with_converted_type(ConvertedType::TIMESTAMP_MICROS),

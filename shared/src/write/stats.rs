@@ -47,8 +47,12 @@ pub(crate) fn bounds(leaf: &LeafColumn, logical: Logical, from: usize, to: usize
         Values::Bool(v) => exact(numeric!(v[from..to]).map(|(lo, hi)| ([lo], [hi]))),
         Values::Int32(v) => exact(numeric!(v[from..to]).map(|(lo, hi)| (lo.to_le_bytes(), hi.to_le_bytes()))),
         Values::Int64(v) => exact(numeric!(v[from..to]).map(|(lo, hi)| (lo.to_le_bytes(), hi.to_le_bytes()))),
-        Values::Float(v) => exact(real!(v[from..to]).map(|(lo, hi): (f32, f32)| (lo.to_le_bytes(), hi.to_le_bytes()))),
-        Values::Double(v) => exact(real!(v[from..to]).map(|(lo, hi): (f64, f64)| (lo.to_le_bytes(), hi.to_le_bytes()))),
+        Values::Float(v) => {
+            exact(real!(v[from..to]).map(|(lo, hi): (f32, f32)| (lo.to_le_bytes(), hi.to_le_bytes())))
+        }
+        Values::Double(v) => {
+            exact(real!(v[from..to]).map(|(lo, hi): (f64, f64)| (lo.to_le_bytes(), hi.to_le_bytes())))
+        }
         Values::Fixed { width, data } => {
             let values = data[from * width..to * width].chunks_exact(*width);
             // Big-endian two's complement: with the sign bit flipped it sorts as bytes.

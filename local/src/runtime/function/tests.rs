@@ -19,14 +19,19 @@ fn as_function() {
         std::process::exit(3);
     }
     if role == "lambda_runtime" {
-        let handler = lambda_runtime::service_fn(|event: lambda_runtime::LambdaEvent<serde_json::Value>| async move {
-            if event.payload == "error" {
-                return Err(lambda_runtime::Error::from("no"));
-            }
-            let left = event.context.deadline().duration_since(std::time::SystemTime::now())?;
-            assert!(left > Duration::from_secs(1) && left <= Duration::from_secs(2), "{left:?}");
-            Ok(serde_json::json!([event.payload, event.context.invoked_function_arn, event.context.env_config.memory]))
-        });
+        let handler =
+            lambda_runtime::service_fn(|event: lambda_runtime::LambdaEvent<serde_json::Value>| async move {
+                if event.payload == "error" {
+                    return Err(lambda_runtime::Error::from("no"));
+                }
+                let left = event.context.deadline().duration_since(std::time::SystemTime::now())?;
+                assert!(left > Duration::from_secs(1) && left <= Duration::from_secs(2), "{left:?}");
+                Ok(serde_json::json!([
+                    event.payload,
+                    event.context.invoked_function_arn,
+                    event.context.env_config.memory
+                ]))
+            });
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(lambda_runtime::run(handler)).unwrap();
     }

@@ -1,0 +1,92 @@
+//! The process behind function `ingest`: the configured lake, its catalog and its tables.
+
+use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use weir::Result;
+use weir::catalog::{Catalog, FolderCatalog};
+use weir::clock::{Clock, EpochMicros, SystemClock};
+use weir::commit::LakeStore;
+use weir::event::ParsedEvent;
+use weir::metrics::{BatchMetrics, RequestCounts, StageTimes};
+use weir::pipeline::{Attempt, Ingest};
+
+use crate::context::{CatalogAddress, Config};
+use crate::ingest::{Process, Processed};
+
+/// Writes events into the lake.
+pub struct LakeProcess {
+    ingest: Ingest,
+    clock: Arc<dyn Clock>,
+    /// Tells this process from any other, for attempt ids.
+    nonce: u64,
+    attempts: u64,
+}
+
+/// Open the lake and read the tables. Clients are made here, connections with the first batch.
+///
+/// # Errors
+/// A lake or catalog that cannot be opened, a table that is not there: init fails with its name.
+pub async fn connect(config: &Config) -> Result<LakeProcess> {
+    let options: Vec<_> = config.aws.0.iter().map(|(k, v)| (k.to_lowercase(), v.clone())).collect();
+    let url = config.lake.url();
+    let lake = LakeStore::open(&url, &options)?;
+    let catalog: Arc<dyn Catalog> = match &config.catalog {
+        CatalogAddress::InLake => {
+            Arc::new(FolderCatalog::new(lake.object_store(), lake.path("")?, url.clone()))
+        }
+        CatalogAddress::Folder(_) | CatalogAddress::Glue { .. } => {
+            return Err(weir::Error::Setting {
+                setting: "WEIR_CATALOG".into(),
+                problem: "only the catalog in the lake is supported by this version; leave it unset".into(),
+                example: "".into(),
+            });
+        }
+    };
+    let mut tables = Vec::new();
+    for table in &config.tables {
+        tables.push(catalog.table(table).await?);
+    }
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let identity = config.stream_identity.clone().unwrap_or_default();
+    let ingest = Ingest::new(lake, catalog, tables, identity, clock.clone());
+    // The hasher's keys are random in each process.
+    let nonce = std::hash::RandomState::new().build_hasher().finish();
+    Ok(LakeProcess { ingest, clock, nonce, attempts: 0 })
+}
+
+impl Process for LakeProcess {
+    async fn process(&mut self, event: &mut ParsedEvent, time_left: Duration) -> Result<Processed> {
+        let now = self.clock.now();
+        self.attempts += 1;
+        let id = format!("{:016x}-{:x}-{}", self.nonce, now.0, self.attempts);
+        let build_until = EpochMicros(now.0.saturating_add(time_left.as_micros() as i64));
+        let done = self.ingest.process(&Attempt { event, id: &id, build_until }).await?;
+        let requests = RequestCounts {
+            put_count: done.requests.puts,
+            get_count: done.requests.gets,
+            list_count: done.requests.lists,
+            delete_count: done.requests.deletes,
+            catalog_count: 0,
+        };
+        let build_us = u64::try_from(done.build_us).unwrap_or(0);
+        let stages = StageTimes {
+            decode_us: build_us,
+            commit_us: u64::try_from(done.total_us).unwrap_or(0).saturating_sub(build_us),
+            ..StageTimes::default()
+        };
+        let metrics = BatchMetrics {
+            documents_count: event.batch.documents.len() as u64,
+            rows_count: done.counts.rows.values().sum(),
+            dead_letters: done.counts.dead,
+            unknown_fields: done.counts.unknown_fields,
+            files_count: done.files,
+            files_bytes: done.counts.file_bytes,
+            requests,
+            stages,
+            ..BatchMetrics::default()
+        };
+        Ok(Processed { first_uncommitted: done.first_uncommitted, metrics })
+    }
+}
