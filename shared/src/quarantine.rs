@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::limits::MAX_DEAD_LETTER_BYTES;
 use crate::record::{RecordId, Shard};
 use crate::schema::{TableInput, TableSchema};
-use crate::write::{Encoder, FileWriter};
+use crate::write::{Encoder, FileFormat, FileWriter};
 
 /// The table's definition, as it stands in the catalog.
 const DEFINITION: &str = include_str!("quarantine.json");
@@ -75,13 +75,14 @@ pub fn quarantine_files(
             None => days.push((day, vec![letter])),
         }
     }
-    let mut encoder = Encoder::default();
+    let mut encoder = Encoder::new();
+    let format = FileFormat::new(layout, crate::schema::Compression::Zstd, &[])?;
     let mut files = Vec::new();
     for (day, letters) in days {
         let mut set = ColumnSet::new(layout);
         letters.iter().for_each(|letter| push(&mut set, letter, context));
-        let mut writer = FileWriter::new(layout, crate::schema::Compression::Zstd, &[])?;
-        writer.write_row_group(&mut encoder, &set)?;
+        let mut writer = FileWriter::new(&format);
+        writer.write_row_group(&set, &mut encoder)?;
         let first = letters.iter().map(|l| l.id).min().ok_or_else(|| Error::Internal("empty day".into()))?;
         let metadata = [
             ("weir.version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),

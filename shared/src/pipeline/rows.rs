@@ -19,7 +19,7 @@ use crate::limits::ROW_GROUP_ROWS;
 use crate::partition::PartitionPath;
 use crate::record::{RecordId, Shard};
 use crate::schema::TableSchema;
-use crate::write::{Encoder, FileWriter};
+use crate::write::{Encoder, FileFormat, FileWriter};
 
 use super::keys::{KeyPart, KeyRules};
 
@@ -46,6 +46,7 @@ pub struct RowBuffers {
     decoder: Decoder,
     keys: KeyRules,
     encoder: Encoder,
+    format: Arc<FileFormat>,
     open: Vec<Open>,
     by_key: HashMap<Vec<KeyPart>, usize, foldhash::fast::FixedState>,
     current: usize,
@@ -84,12 +85,15 @@ impl RowBuffers {
     pub fn with_path(table: Arc<TableSchema>, shard: Shard, budget: usize, path: Path) -> Result<Self> {
         let decoder = Decoder::new(&table, path)?;
         let keys = KeyRules::compile(&table, decoder.layout())?;
+        // Bloom filters (`weir.bloom`) are for compacted files: a live file is read for hours only.
+        let format = FileFormat::new(decoder.layout(), table.compression, &[])?;
         Ok(Self {
             table,
             shard,
             decoder,
             keys,
-            encoder: Encoder::default(),
+            encoder: Encoder::new(),
+            format,
             open: Vec::new(),
             by_key: HashMap::default(),
             current: 0,
@@ -253,13 +257,8 @@ impl RowBuffers {
         if open.set.rows == 0 {
             return Ok(());
         }
-        let layout = self.decoder.layout();
-        let writer = match &mut open.writer {
-            Some(writer) => writer,
-            // Bloom filters (`weir.bloom`) are for compacted files: a live file is read for hours only.
-            None => open.writer.insert(FileWriter::new(layout, self.table.compression, &[])?),
-        };
-        writer.write_row_group(&mut self.encoder, &open.set)?;
+        let writer = open.writer.get_or_insert_with(|| FileWriter::new(&self.format));
+        writer.write_row_group(&open.set, &mut self.encoder)?;
         open.encoded_rows += open.set.rows as u64;
         open.set.clear();
         Ok(())

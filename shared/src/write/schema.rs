@@ -1,14 +1,77 @@
 //! Layout → Parquet schema.
+//!
+//! | Hive | physical | logical (converted) |
+//! |---|---|---|
+//! | boolean | BOOLEAN | |
+//! | tinyint, smallint | INT32 | INT(8), INT(16), signed (INT_8, INT_16) |
+//! | int, bigint | INT32, INT64 | |
+//! | float, double | FLOAT, DOUBLE | |
+//! | decimal(p,s) | p ≤ 9: INT32; p ≤ 18: INT64; else FIXED of the least width | DECIMAL |
+//! | string, varchar, char | BYTE_ARRAY | STRING (UTF8) |
+//! | binary | BYTE_ARRAY | |
+//! | date | INT32 | DATE |
+//! | timestamp | INT64 | TIMESTAMP(MICROS, UTC) (TIMESTAMP_MICROS) |
+//! | `array<e>` | group, `repeated group list`, `element` | LIST |
+//! | `map<k,v>` | group, `repeated group key_value`, `key` (required), `value` | MAP |
+//! | `struct<…>` | group | |
 
 use std::sync::Arc;
 
-use parquet::basic::{ConvertedType, LogicalType, Repetition, TimeUnit, Type as PhysicalType};
+use parquet::basic::{LogicalType, Repetition, TimeUnit, Type as PhysicalType};
 use parquet::errors::Result;
-use parquet::schema::types::{GroupTypeBuilder, Type, TypePtr};
+use parquet::schema::types::{SchemaDescPtr, SchemaDescriptor, Type, TypePtr};
 
 use crate::columns::{Field, FieldKind, Layout, LeafSpec, Logical, Physical};
 
-pub(crate) fn physical_type(physical: Physical) -> PhysicalType {
+/// The schema of a table's files.
+pub(super) fn describe(layout: &Layout) -> Result<SchemaDescPtr> {
+    let fields = layout.fields.iter().map(|f| field_type(layout, f)).collect::<Result<_>>()?;
+    let root = Type::group_type_builder("schema").with_fields(fields).build()?;
+    Ok(Arc::new(SchemaDescriptor::new(Arc::new(root))))
+}
+
+fn field_type(layout: &Layout, field: &Field) -> Result<TypePtr> {
+    let repetition = if field.required { Repetition::REQUIRED } else { Repetition::OPTIONAL };
+    let group = |fields: Vec<TypePtr>, logical: Option<LogicalType>| {
+        let group = Type::group_type_builder(&field.name).with_repetition(repetition);
+        group.with_fields(fields).with_logical_type(logical).build().map(Arc::new)
+    };
+    match &field.kind {
+        FieldKind::Leaf => {
+            leaf_type(&field.name, &layout.leaves[field.leaves.start], repetition).map(Arc::new)
+        }
+        FieldKind::Struct(members) => {
+            group(members.iter().map(|m| field_type(layout, m)).collect::<Result<_>>()?, None)
+        }
+        FieldKind::List(element) => {
+            let list = repeated("list", vec![field_type(layout, element)?])?;
+            group(vec![list], Some(LogicalType::List))
+        }
+        FieldKind::Map(key, value) => {
+            let pairs = repeated("key_value", vec![field_type(layout, key)?, field_type(layout, value)?])?;
+            group(vec![pairs], Some(LogicalType::Map))
+        }
+    }
+}
+
+fn repeated(name: &str, fields: Vec<TypePtr>) -> Result<TypePtr> {
+    let group = Type::group_type_builder(name).with_repetition(Repetition::REPEATED);
+    group.with_fields(fields).build().map(Arc::new)
+}
+
+fn leaf_type(name: &str, leaf: &LeafSpec, repetition: Repetition) -> Result<Type> {
+    let mut ty = Type::primitive_type_builder(name, physical_type(leaf.physical)).with_repetition(repetition);
+    if let Physical::Fixed(width) = leaf.physical {
+        ty = ty.with_length(width as i32);
+    }
+    if let Logical::Decimal { precision, scale } = leaf.logical {
+        ty = ty.with_precision(i32::from(precision)).with_scale(i32::from(scale));
+    }
+    ty.with_logical_type(logical_type(leaf.logical)).build()
+}
+
+/// The physical type in the format's terms.
+pub(super) fn physical_type(physical: Physical) -> PhysicalType {
     match physical {
         Physical::Bool => PhysicalType::BOOLEAN,
         Physical::Int32 => PhysicalType::INT32,
@@ -20,76 +83,16 @@ pub(crate) fn physical_type(physical: Physical) -> PhysicalType {
     }
 }
 
-/// The schema of a table's files.
-pub(crate) fn message(layout: &Layout) -> Result<TypePtr> {
-    let fields = layout.fields.iter().map(|f| node(f, layout)).collect::<Result<Vec<_>>>()?;
-    Ok(Arc::new(Type::group_type_builder("schema").with_fields(fields).build()?))
-}
-
-fn repetition(field: &Field) -> Repetition {
-    if field.required { Repetition::REQUIRED } else { Repetition::OPTIONAL }
-}
-
-fn group(name: &str, fields: Vec<TypePtr>, repetition: Repetition) -> GroupTypeBuilder<'_> {
-    Type::group_type_builder(name).with_repetition(repetition).with_fields(fields)
-}
-
-fn node(field: &Field, layout: &Layout) -> Result<TypePtr> {
-    let built = match &field.kind {
-        FieldKind::Leaf => return leaf(field, &layout.leaves[field.leaves.start]),
-        FieldKind::Struct(members) => {
-            let members = members.iter().map(|m| node(m, layout)).collect::<Result<_>>()?;
-            group(&field.name, members, repetition(field)).build()?
+fn logical_type(logical: Logical) -> Option<LogicalType> {
+    match logical {
+        Logical::Plain => None,
+        Logical::Int8 => Some(LogicalType::integer(8, true)),
+        Logical::Int16 => Some(LogicalType::integer(16, true)),
+        Logical::Text => Some(LogicalType::String),
+        Logical::Date => Some(LogicalType::Date),
+        Logical::Timestamp => Some(LogicalType::timestamp(true, TimeUnit::MICROS)),
+        Logical::Decimal { precision, scale } => {
+            Some(LogicalType::decimal(i32::from(scale), i32::from(precision)))
         }
-        FieldKind::List(element) => {
-            let list = group("list", vec![node(element, layout)?], Repetition::REPEATED).build()?;
-            group(&field.name, vec![Arc::new(list)], repetition(field))
-                .with_logical_type(Some(LogicalType::List))
-                .with_converted_type(ConvertedType::LIST)
-                .build()?
-        }
-        FieldKind::Map(key, value) => {
-            let entry = vec![node(key, layout)?, node(value, layout)?];
-            let entries = group("key_value", entry, Repetition::REPEATED).build()?;
-            group(&field.name, vec![Arc::new(entries)], repetition(field))
-                .with_logical_type(Some(LogicalType::Map))
-                .with_converted_type(ConvertedType::MAP)
-                .build()?
-        }
-    };
-    Ok(Arc::new(built))
-}
-
-fn leaf(field: &Field, spec: &LeafSpec) -> Result<TypePtr> {
-    let builder = Type::primitive_type_builder(&field.name, physical_type(spec.physical))
-        .with_repetition(repetition(field));
-    let builder = match spec.physical {
-        Physical::Fixed(width) => builder.with_length(width as i32),
-        _ => builder,
-    };
-    let integer = |bits| LogicalType::integer(bits, true);
-    let builder = match spec.logical {
-        Logical::Plain => builder,
-        Logical::Int8 => {
-            builder.with_logical_type(Some(integer(8))).with_converted_type(ConvertedType::INT_8)
-        }
-        Logical::Int16 => {
-            builder.with_logical_type(Some(integer(16))).with_converted_type(ConvertedType::INT_16)
-        }
-        Logical::Text => {
-            builder.with_logical_type(Some(LogicalType::String)).with_converted_type(ConvertedType::UTF8)
-        }
-        Logical::Date => {
-            builder.with_logical_type(Some(LogicalType::Date)).with_converted_type(ConvertedType::DATE)
-        }
-        Logical::Timestamp => builder
-            .with_logical_type(Some(LogicalType::timestamp(true, TimeUnit::MICROS)))
-            .with_converted_type(ConvertedType::TIMESTAMP_MICROS),
-        Logical::Decimal { precision, scale } => builder
-            .with_logical_type(Some(LogicalType::decimal(scale.into(), precision.into())))
-            .with_converted_type(ConvertedType::DECIMAL)
-            .with_precision(precision.into())
-            .with_scale(scale.into()),
-    };
-    Ok(Arc::new(builder.build()?))
+    }
 }
