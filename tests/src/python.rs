@@ -57,7 +57,8 @@ impl Python {
     /// The AWS CLI against an endpoint on this machine, with made-up credentials.
     pub fn aws(&self, endpoint: &str) -> Command {
         let mut aws = self.tool("aws");
-        aws.args(["--endpoint-url", endpoint, "--region", "us-east-1", "--output", "json", "--no-cli-pager"])
+        aws.args(["--endpoint-url", endpoint, "--region", "us-east-1", "--output", "json"])
+            .env("AWS_PAGER", "")
             .env("AWS_ACCESS_KEY_ID", "test")
             .env("AWS_SECRET_ACCESS_KEY", "test")
             .env("AWS_EC2_METADATA_DISABLED", "true")

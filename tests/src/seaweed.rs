@@ -77,6 +77,7 @@ fn server(python: &Python, data: &Path, config: &Path) -> Command {
         .args(["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3"])
         .arg(format!("-dir={}", data.display()))
         .arg(format!("-s3.config={}", config.display()))
+        .args(["-s3.port.iceberg=0", "-s3.port.lance=0"])
         // Small volumes: the default pre-allocates for a cluster.
         .args(["-master.volumeSizeLimitMB=64", "-volume.max=50"])
         .current_dir(data);
