@@ -33,8 +33,14 @@ backfill() {
 
 coldstart() {
     # The profile that is deployed.
+    cargo build --release --locked -p weir-local --bin weir
     cargo build --profile lambda --locked -p weir-functions --bin ingest
     cargo build --profile lambda --locked -p weir-bench --bin empty_function --bin coldstart
+    rm -rf "$work/coldstart"
+    mkdir -p "$work/coldstart"
+    WEIR_LAKE="file://$(cd "$work/coldstart" && pwd)"
+    export WEIR_LAKE WEIR_TABLE=clickstream WEIR_STREAM_IDENTITY=bench
+    "$target/release/weir" tables apply >&2
     "$target/lambda/coldstart" --runs 51 "$target/lambda/empty_function" "$target/lambda/ingest"
 }
 
@@ -45,5 +51,5 @@ criterion() {
 case "${1:-all}" in
     backfill | coldstart | criterion) "$@" ;;
     all) backfill && coldstart && criterion ;;
-    *) sed -n '2,11p' "$0" >&2 && exit 2 ;;
+    *) sed -n '2,10p' "$0" >&2 && exit 2 ;;
 esac

@@ -20,7 +20,7 @@ pub fn clickstream_schema() -> SchemaRef {
         structure(vec![text("sku"), int("qty"), Field::new("price", DataType::Decimal128(10, 2), true)]);
     let entry = structure(vec![Field::new("key", DataType::Utf8, false), text("value")]);
     let device = structure(vec![text("os"), text("browser"), int("width"), int("height")]);
-    let time = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    let time = DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()));
     let list = DataType::List(Arc::new(Field::new("element", item, true)));
     let map = DataType::Map(Arc::new(Field::new("key_value", entry, false)), false);
     Arc::new(Schema::new(vec![
