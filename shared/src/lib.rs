@@ -1,4 +1,4 @@
-#![cfg_attr(test, allow(clippy::unwrap_used))]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::disallowed_methods))]
 //! Weir: event streams to partitioned Parquet tables, committed exactly once.
 //!
 //! In reading order; a module uses only those before it.

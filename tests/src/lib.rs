@@ -1,1 +1,12 @@
-//! stub
+#![allow(clippy::unwrap_used, reason = "every function here is called by tests only")]
+//! What end-to-end tests stand on: the built programs, scratch lakes, processes that are started
+//! and killed, and readers and producers that others wrote. Nothing here knows how Weir works
+//! inside; tests meet it as users do.
+
+pub mod binaries;
+pub mod lake;
+pub mod place;
+pub mod process;
+pub mod python;
+pub mod readers;
+pub mod seaweed;

@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Everything that docs/BENCHMARKS.md says, in one command, on a quiet machine:
+#
+#   bench/run.sh                 the backfill in all variants, cold start, the criterion benches
+#   bench/run.sh backfill base   `weir ingest` beside DuckDB: base, 10x, partitions, shuffled
+#   bench/run.sh coldstart       process start to first poll, beside an empty function
+#   bench/run.sh criterion       unpack, decode, write, the whole handler
+#
+# PAIRS (default 5) and ROWS (default 1000000) change the backfill. Inputs and outputs stay under
+# target/bench, 6 GB of them with the variant 10x.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+target="${CARGO_TARGET_DIR:-target}"
+work="$target/bench"
+mkdir -p "$work"
+
+python() {
+    local venv="$work/python"
+    if ! cmp -s bench/requirements.txt "$venv/requirements.txt"; then
+        python3 -m venv --clear "$venv"
+        "$venv/bin/python" -m pip install --quiet -r bench/requirements.txt
+        cp bench/requirements.txt "$venv/requirements.txt"
+    fi
+    "$venv/bin/python" "$@"
+}
+
+backfill() {
+    cargo build --release --locked -p weir-local --bin weir
+    python bench/compare.py --weir "$target/release/weir" --work "$work" --rows "${ROWS:-1000000}" \
+        --pairs "${PAIRS:-5}" --variants "${1:-base,10x,partitions,shuffled}" --json "$work/backfill.json"
+}
+
+coldstart() {
+    # The profile that is deployed.
+    cargo build --release --locked -p weir-local --bin weir
+    cargo build --profile lambda --locked -p weir-functions --bin ingest
+    cargo build --profile lambda --locked -p weir-bench --bin empty_function --bin coldstart
+    rm -rf "$work/coldstart"
+    mkdir -p "$work/coldstart"
+    WEIR_LAKE="file://$(cd "$work/coldstart" && pwd)"
+    export WEIR_LAKE WEIR_TABLE=clickstream WEIR_STREAM_IDENTITY=bench
+    "$target/release/weir" tables apply >&2
+    "$target/lambda/coldstart" --runs 51 "$target/lambda/empty_function" "$target/lambda/ingest"
+}
+
+criterion() {
+    cargo bench --locked -p weir-bench -- "$@"
+}
+
+case "${1:-all}" in
+    backfill | coldstart | criterion) "$@" ;;
+    all) backfill && coldstart && criterion ;;
+    *) sed -n '2,10p' "$0" >&2 && exit 2 ;;
+esac

@@ -1,0 +1,91 @@
+//! A scratch lake in a folder, and `weir` run against it as a user would.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::{binaries, place, process};
+
+/// A lake that is removed when dropped.
+#[derive(Debug)]
+pub struct Lake {
+    folder: tempfile::TempDir,
+}
+
+impl Lake {
+    /// An empty lake, without tables.
+    pub fn empty() -> Self {
+        Self { folder: tempfile::Builder::new().prefix("weir-lake-").tempdir().unwrap() }
+    }
+
+    /// A lake with the tables of `schemas/` applied.
+    pub fn with_tables() -> Self {
+        let lake = Self::empty();
+        process::run(lake.weir(["tables", "apply"]).current_dir(place::checkout()));
+        lake
+    }
+
+    /// Its folder.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Its address, as `WEIR_LAKE` takes it.
+    pub fn url(&self) -> String {
+        format!("file://{}", self.path().display())
+    }
+
+    /// `weir ARGUMENTS` on this lake.
+    pub fn weir<const N: usize>(&self, arguments: [&str; N]) -> Command {
+        let mut weir = Command::new(binaries::weir());
+        weir.args(arguments)
+            .current_dir(place::checkout())
+            .env("WEIR_LAKE", self.url())
+            .env_remove("WEIR_CATALOG")
+            .env("NO_COLOR", "1");
+        weir
+    }
+
+    /// The rows of `weir query SQL`.
+    pub fn query(&self, sql: &str) -> Vec<Value> {
+        let rows = process::run(&mut self.weir(["query", sql, "--json"]));
+        rows.lines().map(|row| serde_json::from_str(row).unwrap()).collect()
+    }
+
+    /// The one number that `weir query SQL` answers.
+    pub fn number(&self, sql: &str) -> i64 {
+        let rows = self.query(sql);
+        let [Value::Object(row)] = rows.as_slice() else { panic!("{sql}: not one row: {rows:?}") };
+        row.values().next().and_then(Value::as_i64).unwrap_or_else(|| panic!("{sql}: no number: {row:?}"))
+    }
+
+    /// The files of a table, by `weir files`: one a line.
+    pub fn files(&self, table: &str) -> Vec<PathBuf> {
+        let list = process::run(&mut self.weir(["files", "--table", table]));
+        list.lines().map(|line| local(line.trim())).collect()
+    }
+
+    /// Every Parquet file that lies under the table's folder, committed or not.
+    pub fn lying_files(&self, table: &str) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        walk(&self.path().join(table), &mut found);
+        found.sort();
+        found
+    }
+}
+
+fn local(address: &str) -> PathBuf {
+    PathBuf::from(address.strip_prefix("file://").unwrap_or(address))
+}
+
+fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            walk(&path, found);
+        } else if path.extension().is_some_and(|e| e == "parquet") {
+            found.push(path);
+        }
+    }
+}

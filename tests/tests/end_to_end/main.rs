@@ -1,0 +1,5 @@
+#![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
+//! Weir as its users meet it: built programs, real files, readers that others wrote.
+
+mod environment;
+mod programs;
