@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::io::BufRead;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,17 +29,6 @@ use super::up::{drained, program};
 const PUT_RECORDS: usize = 500;
 const PUT_BYTES: usize = 4 << 20;
 
-/// A folder that goes with the demo, unless it is kept.
-struct Scratch(Option<PathBuf>);
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if let Some(path) = &self.0 {
-            let _ = std::fs::remove_dir_all(path);
-        }
-    }
-}
-
 #[derive(Default)]
 struct Sent {
     records: u64,
@@ -50,13 +38,9 @@ struct Sent {
 
 pub(super) async fn run(global: &Global, args: &DemoArgs) -> Result<ExitCode> {
     let started = Instant::now();
-    let (home, _scratch) = match &args.keep {
-        Some(folder) => (folder.clone(), Scratch(None)),
-        None => {
-            let folder = std::env::temp_dir().join(format!("weir-demo-{}", std::process::id()));
-            (folder.clone(), Scratch(Some(folder)))
-        }
-    };
+    // Goes with the demo, unless a folder is given.
+    let scratch = tempfile::Builder::new().prefix("weir-demo-").tempdir().context("could not make a folder")?;
+    let home = args.keep.clone().unwrap_or_else(|| scratch.path().to_owned());
     std::fs::create_dir_all(&home).with_context(|| format!("could not make {}", home.display()))?;
     let lake = Lake::open_at(&home.join("lake").to_string_lossy())?;
     let name = args.table.clone().unwrap_or_else(|| "clickstream".into());

@@ -145,7 +145,7 @@ impl Load {
 impl Session {
     fn plain(&self, committed: &PositionSet) -> Result<()> {
         let size = self.load.source.size;
-        let left = PositionSet::from_ranges([0..size]).subtract(committed);
+        let left = PositionSet::from_ranges(std::iter::once(0..size)).subtract(committed);
         let PositionSet::Ranges(left) = left else {
             bail!("{} has commits of another kind", self.shard.stream)
         };

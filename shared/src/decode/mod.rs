@@ -113,7 +113,7 @@ impl Decoder {
             return true;
         }
         self.misses += 1;
-        self.misses % ASK_AGAIN_EVERY == 0
+        self.misses.is_multiple_of(ASK_AGAIN_EVERY)
     }
 
     #[cold]

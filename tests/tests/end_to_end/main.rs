@@ -2,4 +2,6 @@
 //! Weir as its users meet it: built programs, real files, readers that others wrote.
 
 mod environment;
+mod ingest;
 mod programs;
+mod up;

@@ -40,6 +40,7 @@ pub(super) fn table(columns: &[(String, HiveType)]) -> TableSchema {
         max_length: None,
         default: None,
         transforms: Vec::new(),
+        json: false,
         time_format: TimeFormat::Rfc3339,
     };
     TableSchema {
