@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Output, Stdio};
 
+use weir::catalog::{FolderCatalog, apply, plan_apply};
+
 /// A request and its body.
 fn receive(stream: &TcpStream) -> (String, String) {
     let mut reader = BufReader::new(stream);
@@ -97,11 +99,18 @@ fn invoke(stream: &mut TcpStream, event: &str) -> (String, serde_json::Value) {
 fn events_are_polled_answered_and_told_in_one_line_each() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("an address").to_string();
-    let settings = [("WEIR_LAKE", "file:///nonexistent/lake"), ("WEIR_TABLE", "clickstream")];
-    let mut function = start(&address, &settings);
+    let folder = tempfile::tempdir().expect("a folder");
+    let lake = lake_with_clickstream(folder.path());
+    let mut function = start(&address, &[("WEIR_LAKE", lake.url()), ("WEIR_TABLE", "clickstream")]);
     let (mut stream, _) = listener.accept().expect("a poll");
+    let good = record(1, r#"{"event_id":"a","event_type":"click","event_time":"2025-01-02T03:04:05Z"}"#);
+    let bad = record(2, r#"{"event_id":"b","event_type":"click"}"#);
+    let event = serde_json::json!({"Records": [good, bad]}).to_string();
+    let done = || serde_json::json!({"batchItemFailures": []});
     let cases = [
-        (r#"{"Records":[]}"#, "response", serde_json::json!({"batchItemFailures": []})),
+        (event.as_str(), "response", done()),
+        (event.as_str(), "response", done()),
+        (r#"{"Records":[]}"#, "response", done()),
         (
             r#"{"awslogs":1}"#,
             "error",
@@ -133,4 +142,37 @@ fn events_are_polled_answered_and_told_in_one_line_each() {
     }
     function.kill().expect("it is stopped");
     function.wait().expect("it ends");
+    let files = block_on(weir::commit::reader::live_files(&lake, None)).expect("commits");
+    let rows: Vec<_> = files.iter().map(|f| (f.file.table.as_str(), f.file.rows)).collect();
+    assert_eq!(rows, [("clickstream", 1), ("quarantine", 1)], "delivered twice, committed once");
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
+}
+
+/// A lake whose catalog has the table.
+fn lake_with_clickstream(folder: &std::path::Path) -> weir::commit::LakeStore {
+    let url = format!("file://{}", folder.display());
+    let lake = weir::commit::LakeStore::open(&url, &[]).expect("a lake");
+    let catalog = FolderCatalog::new(lake.object_store(), lake.path("").expect("a path"), url.as_str());
+    let definition = include_str!("../../schemas/clickstream.json");
+    let definition = weir::schema::TableInput::from_json(definition).expect("a definition");
+    block_on(async {
+        let changes = plan_apply(&[definition], &catalog, &url).await.expect("a plan");
+        apply(&changes, &catalog).await.expect("a table");
+    });
+    lake
+}
+
+/// A record as the event source mapping hands it over.
+fn record(number: u64, data: &str) -> serde_json::Value {
+    let data = base64_simd::STANDARD.encode_to_string(data);
+    serde_json::json!({
+        "eventID": format!("shardId-000000000000:{number}"),
+        "eventSource": "aws:kinesis",
+        "eventSourceARN": "arn:aws:kinesis:us-east-1:000000000000:stream/clicks",
+        "kinesis": {"sequenceNumber": number.to_string(), "data": data, "partitionKey": "k",
+            "approximateArrivalTimestamp": 1_767_322_000.5},
+    })
 }

@@ -1,3 +1,4 @@
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 //! The one-machine runtime and the command line of Weir.
 
 pub mod cli;

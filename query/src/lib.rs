@@ -1,3 +1,4 @@
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 //! SQL over exactly the files that the commits list. The only package that knows DataFusion; what
 //! it offers are plain functions, so that its dependents compile fast.
 //!

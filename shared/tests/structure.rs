@@ -8,12 +8,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Reading order of the library: a module uses only those before it.
-const ORDER: [&str; 20] = [
+const ORDER: [&str; 21] = [
     "error",
     "clock",
     "limits",
     "metrics",
     "scan",
+    "number",
     "record",
     "schema",
     "dead_letter",

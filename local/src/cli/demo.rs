@@ -39,7 +39,8 @@ struct Sent {
 pub(super) async fn run(global: &Global, args: &DemoArgs) -> Result<ExitCode> {
     let started = Instant::now();
     // Goes with the demo, unless a folder is given.
-    let scratch = tempfile::Builder::new().prefix("weir-demo-").tempdir().context("could not make a folder")?;
+    let scratch =
+        tempfile::Builder::new().prefix("weir-demo-").tempdir().context("could not make a folder")?;
     let home = args.keep.clone().unwrap_or_else(|| scratch.path().to_owned());
     std::fs::create_dir_all(&home).with_context(|| format!("could not make {}", home.display()))?;
     let lake = Lake::open_at(&home.join("lake").to_string_lossy())?;

@@ -33,9 +33,9 @@ const CHUNK: usize = 1 << 20;
 /// Longest line taken; a longer one is a dead letter with its first bytes.
 const MAX_LINE: usize = 64 << 20;
 /// Bytes of rows a thread holds before it encodes them.
-const ROW_BUDGET: usize = 24 << 20;
+const ROW_BUDGET: usize = 16 << 20;
 /// Encoded bytes a thread holds before it commits.
-const ENCODED_BUDGET: usize = 16 << 20;
+const ENCODED_BUDGET: usize = 12 << 20;
 /// Bytes of dead letters a thread holds before it commits.
 const DEAD_BUDGET: usize = 8 << 20;
 /// Bytes of input after which a thread commits in any case: what a kill can cost.

@@ -2,7 +2,7 @@
 //! acknowledged when the process is killed.
 //!
 //! `ferrokinesis` answers the requests; a gate in front of it keeps two promises that it does not:
-//! a request is answered only after [`super::journal`] has it, and nobody reads while somebody
+//! a request is answered only after `journal` has it, and nobody reads while somebody
 //! writes (sequence numbers are given out before records are stored, so that a reader could step
 //! over a record that is about to appear).
 

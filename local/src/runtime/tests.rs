@@ -68,6 +68,7 @@ async fn a_function_process_gets_every_record_and_status_says_so() {
 /// A runtime in a process of its own, whose function writes down what it gets; a no-op otherwise.
 #[test]
 fn as_runtime() {
+    #[allow(clippy::disallowed_methods, reason = "a test that starts itself as a process")]
     let Ok(folder) = std::env::var("TEST_RUNTIME_FOLDER") else { return };
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {

@@ -60,14 +60,15 @@ impl FileWriter {
             return Ok(());
         }
         let incomplete = columns.leaves.iter().any(|leaf| leaf.rows() != columns.rows);
-        if incomplete || columns.leaves.len() != self.format.leaves.len() {
+        if incomplete || columns.leaves.len() < self.format.leaves.len() {
             return Err(Error::Internal("columns that do not fit the file, or an open row".into()));
         }
         let offset = self.bytes.len() as u64;
         let mut chunks = Vec::with_capacity(columns.leaves.len());
         let mut filters = Vec::new();
-        for (i, leaf) in columns.leaves.iter().enumerate() {
-            let (spec, compression) = (&self.format.leaves[i], self.format.compression);
+        // Buffers behind those of the file only feed partition keys.
+        for (i, spec) in self.format.leaves.iter().enumerate() {
+            let (leaf, compression) = (&columns.leaves[i], self.format.compression);
             let plan = Plan { spec, compression, bloom: self.format.blooms[i] };
             let (chunk, filter) = encoder.chunk(leaf, plan, &mut self.bytes)?;
             chunks.push(chunk);
