@@ -54,8 +54,11 @@ fn layout() -> Result<&'static Arc<Layout>> {
     if let Some(layout) = LAYOUT.get() {
         return Ok(layout);
     }
-    let layout = Arc::new(Layout::of(&TableSchema::parse(DEFINITION)?));
-    Ok(LAYOUT.get_or_init(|| layout))
+    let mut layout = Layout::of(&TableSchema::parse(DEFINITION)?);
+    // The partition is known beforehand: nothing is read off the rows.
+    layout.scratch.clear();
+    layout.scratch_fields.clear();
+    Ok(LAYOUT.get_or_init(|| Arc::new(layout)))
 }
 
 /// One file for each day of arrival, in the order of their first records.

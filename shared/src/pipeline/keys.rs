@@ -32,11 +32,20 @@ struct KeyRule {
     boolean: bool,
 }
 
+/// The column that holds the event time.
+#[derive(Debug)]
+struct EventTime {
+    leaf: usize,
+    name: String,
+    /// Microseconds of one unit of the leaf: a date counts days.
+    unit: i64,
+}
+
 /// How rows of a table find their partition.
 #[derive(Debug)]
 pub(crate) struct KeyRules {
     keys: Vec<KeyRule>,
-    event_time: Option<(usize, String)>,
+    event_time: Option<EventTime>,
     max_age: Option<i64>,
     max_future: Option<i64>,
 }
@@ -70,7 +79,11 @@ impl KeyRules {
             });
         }
         let event_time = match table.event_time {
-            Some(column) => Some((leaf_of(column)?.leaves.start, table.columns[column].name.clone())),
+            Some(column) => {
+                let leaf = leaf_of(column)?.leaves.start;
+                let unit = if spec(leaf).is_some_and(|s| s.logical == Logical::Date) { DAY } else { 1 };
+                Some(EventTime { leaf, name: table.columns[column].name.clone(), unit })
+            }
             None => None,
         };
         let micros = |d: std::time::Duration| d.as_micros() as i64;
@@ -90,8 +103,9 @@ impl KeyRules {
         set: &ColumnSet,
         arrived_at: EpochMicros,
     ) -> Result<(), Box<Refusal>> {
-        let Some((leaf, column)) = &self.event_time else { return Ok(()) };
+        let Some(EventTime { leaf, name, unit }) = &self.event_time else { return Ok(()) };
         let Some(time) = set.leaves[*leaf].last_whole() else { return Ok(()) };
+        let time = time.saturating_mul(*unit);
         let age = arrived_at.0.saturating_sub(time);
         let too_old = self.max_age.is_some_and(|max| age > max);
         let too_new = self.max_future.is_some_and(|max| age < -max);
@@ -102,7 +116,7 @@ impl KeyRules {
             if too_old { ("weir.max_age", "older") } else { ("weir.max_future", "further ahead") };
         Err(Box::new(Refusal {
             reason: Reason::EventTimeBounds,
-            path: column.clone(),
+            path: name.clone(),
             expected: format!("not {side} than {setting} relative to arrival"),
             found: micros_text(time),
         }))

@@ -12,7 +12,7 @@ const WITHIN: Duration = Duration::from_secs(30);
 
 fn start(lake: &Lake, port: u16) -> Running {
     let (state, port) = (lake.path().join("state").to_string_lossy().into_owned(), port.to_string());
-    let mut up = lake.weir(["up", "--table", "clickstream", "--port", &port, "--window", "200ms"]);
+    let mut up = lake.weir(["up", "--table", "clickstream", "--port", &port, "--window", "1s"]);
     let mut up = Running::start(up.args(["--state", &state]), &lake.path().join("up.log"));
     up.wait_for_text("Ctrl-C stops", WITHIN);
     up
@@ -34,8 +34,6 @@ fn put(python: &Python, lake: &Lake, endpoint: &str, round: usize, count: usize)
         "put-records",
         "--stream-name",
         "clickstream",
-        "--cli-binary-format",
-        "raw-in-base64-out",
         "--records",
         &format!("file://{}", file.display()),
     ]));
@@ -54,7 +52,7 @@ fn a_host_that_is_killed_again_and_again_loses_and_repeats_nothing() {
         let up = start(&lake, port);
         put(&python, &lake, &endpoint, round, each);
         // Sometimes before the batch is read, sometimes in the middle of it, sometimes after.
-        std::thread::sleep(Duration::from_millis(90 * round as u64));
+        std::thread::sleep(Duration::from_millis(350 * round as u64));
         up.kill();
     }
     let up = start(&lake, port);
