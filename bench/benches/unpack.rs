@@ -6,6 +6,8 @@ use std::hint::black_box;
 use std::io::{Read, Write};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use weir::event::ParsedEvent;
+use weir::unpack::Unpacker;
 use weir_bench::{clickstream, kinesis};
 
 mod baseline;
@@ -15,6 +17,10 @@ fn event(c: &mut Criterion) {
     let mut group = c.benchmark_group("unpack/event of 10000 x 540 B");
     group.throughput(Throughput::Bytes(text.len() as u64));
     group.bench_function("baseline: serde, base64-simd", |b| b.iter(|| baseline::unpack(black_box(&text))));
+    group.bench_function("weir", |b| {
+        let (mut unpacker, mut event) = (Unpacker::default(), ParsedEvent::default());
+        b.iter(|| event.parse(&mut unpacker, black_box(text.as_bytes())).unwrap())
+    });
     group.finish();
 }
 

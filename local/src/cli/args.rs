@@ -84,7 +84,7 @@ pub(super) struct DemoArgs {
 #[derive(Debug, Args)]
 pub(super) struct UpArgs {
     /// Tables that the stream feeds (several with weir.route)
-    #[arg(long = "table", required = true, env = "WEIR_TABLES", value_delimiter = ',')]
+    #[arg(long = "table", env = "WEIR_TABLES", value_delimiter = ',', default_value = "clickstream")]
     pub(super) tables: Vec<String>,
     /// Name of the stream; the first table's name if not given
     #[arg(long, env = "WEIR_STREAM")]

@@ -366,7 +366,7 @@ impl<'a> Worker<'a> {
 
     /// Whole lines.
     fn take(&mut self, offset: u64, text: &[u8]) -> Result<()> {
-        let utf8 = std::str::from_utf8(text).is_ok();
+        let utf8 = simdutf8::basic::from_utf8(text).is_ok();
         let passing = !self.committed.is_empty();
         let mut start = 0;
         let mut begun = offset;
