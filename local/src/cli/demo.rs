@@ -49,7 +49,9 @@ pub(super) async fn run(global: &Global, args: &DemoArgs) -> Result<ExitCode> {
     let mut config = UpConfig::new(&home.join("state"), &name, "ingest", Arc::new(SystemClock));
     config.enforce_limits = false;
     config.mapping.window = Duration::from_secs(1);
-    let running = up(config, HostedFunction::new(program(&lake, std::slice::from_ref(&name))?)).await?;
+    let running =
+        up(config, HostedFunction::new(program(&lake, std::slice::from_ref(&name), &home.join("state"))?))
+            .await?;
     eprintln!(
         "1. a Kinesis endpoint with 2 shards on {}, and a function in a process of its own",
         running.endpoint_url()

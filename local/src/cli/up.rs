@@ -1,12 +1,13 @@
 //! `weir up`: a Kinesis endpoint, the function and its mapping, until stopped.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use weir::clock::SystemClock;
+use weir::clock::{Clock, SystemClock};
 
 use crate::runtime::function::Program;
 use crate::runtime::{HostedFunction, Running, UpConfig, up};
@@ -15,12 +16,31 @@ use super::args::{Global, UpArgs};
 use super::lake::{Lake, store_options};
 
 /// The function: this executable in the role of the deployed one, with its whole environment.
-pub(super) fn program(lake: &Lake, tables: &[String]) -> Result<Program> {
+pub(super) fn program(lake: &Lake, tables: &[String], state: &Path) -> Result<Program> {
     let path = std::env::current_exe().context("could not find this program's own file")?;
     let mut env =
         vec![("WEIR_LAKE".to_owned(), lake.url.clone()), ("WEIR_TABLES".to_owned(), tables.join(","))];
+    env.push(("WEIR_STREAM_IDENTITY".to_owned(), stream_identity(state)?));
     env.extend(store_options().into_iter().map(|(k, v)| (k.to_uppercase(), v)));
     Ok(Program { path, args: vec!["function".into(), "ingest".into()], env })
+}
+
+/// When the stream of this state folder was made. A stream made again under the same name begins
+/// its numbers anew and must not look committed.
+fn stream_identity(state: &Path) -> Result<String> {
+    let file = state.join("stream-identity");
+    if let Ok(identity) = std::fs::read_to_string(&file)
+        && !identity.is_empty()
+    {
+        return Ok(identity);
+    }
+    std::fs::create_dir_all(state).with_context(|| format!("could not make {}", state.display()))?;
+    let identity = SystemClock.now().0.to_string();
+    // Whole or not at all: a kill between the two leaves only the scratch name.
+    let scratch = state.join("stream-identity.new");
+    std::fs::write(&scratch, &identity).with_context(|| format!("could not write {}", scratch.display()))?;
+    std::fs::rename(&scratch, &file).with_context(|| format!("could not write {}", file.display()))?;
+    Ok(identity)
 }
 
 pub(super) async fn run(global: &Global, args: &UpArgs) -> Result<ExitCode> {
@@ -35,7 +55,7 @@ pub(super) async fn run(global: &Global, args: &UpArgs) -> Result<ExitCode> {
     config.mapping.window = args.window;
     config.mapping.parallelization_factor = args.parallelization_factor;
     config.report = Arc::new(|line: &str| eprintln!("{line}"));
-    let mut function = HostedFunction::new(program(&lake, &args.tables)?);
+    let mut function = HostedFunction::new(program(&lake, &args.tables, &args.state)?);
     function.verbose = global.verbose;
     let running = up(config, function).await?;
     greet(&lake, &stream, &args.tables[0], &running);

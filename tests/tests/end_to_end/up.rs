@@ -69,6 +69,25 @@ fn a_host_that_is_killed_again_and_again_loses_and_repeats_nothing() {
 }
 
 #[test]
+fn a_stream_made_again_under_the_same_name_is_another_stream() {
+    let Some(python) = Python::get() else { return };
+    let lake = Lake::with_tables();
+    let port = process::free_port();
+    for round in 0..2 {
+        let up = start(&lake, port);
+        put(&python, &lake, &format!("http://127.0.0.1:{port}"), round, 100);
+        let expected = 100 * (round as i64 + 1);
+        let done = process::wait_until(WITHIN, || {
+            std::thread::sleep(Duration::from_millis(300));
+            lake.number("select count(*) as n from clickstream") == expected
+        });
+        assert!(done, "round {round}: {}", up.written());
+        up.kill();
+        std::fs::remove_dir_all(lake.path().join("state")).unwrap();
+    }
+}
+
+#[test]
 fn a_missing_table_and_a_port_in_use_say_the_way_out() {
     let lake = Lake::with_tables();
     let answer = process::output(&mut lake.weir(["up", "--table", "nothing"]));
