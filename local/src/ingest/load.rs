@@ -1,6 +1,5 @@
-//! One file → commits of its chain. A file is a shard: its positions are the byte offsets of its
-//! lines (in the inflated text), its commits list byte ranges, and what no commit lists is what is
-//! left to do after a kill.
+//! One file → commits of its chain. A file is a shard: its commits list byte ranges (of the inflated
+//! text), and what no commit lists is what is left to do after a kill.
 //!
 //! Plain files are cut into one range a thread, each with its own buffers; packed ones are inflated
 //! by one thread and decoded by another.
@@ -19,28 +18,16 @@ use weir::catalog::Catalog;
 use weir::clock::{Clock, EpochMicros, SystemClock};
 use weir::commit::reader::read_chain;
 use weir::commit::{Built, BuiltFile, LakeStore, Outcome, PositionSet, ShardWriter};
-use weir::dead_letter::{DeadLetter, Reason};
 use weir::naming::ChainKey;
 use weir::partition::PartitionPath;
-use weir::pipeline::{RowBuffers, data_file, dead_files};
-use weir::record::{RecordId, Shard};
+use weir::record::Shard;
 use weir::schema::TableSchema;
 
 use super::source::{Packing, Source};
+use super::worker::{BLOCK, Worker};
 
 /// Bytes read at once.
-const CHUNK: usize = 1 << 20;
-/// Longest line taken; a longer one is a dead letter with its first bytes.
-const MAX_LINE: usize = 64 << 20;
-/// Bytes of rows a thread holds before it encodes them.
-const ROW_BUDGET: usize = 16 << 20;
-/// Encoded bytes a thread holds before it commits.
-const ENCODED_BUDGET: usize = 12 << 20;
-/// Bytes of dead letters a thread holds before it commits.
-const DEAD_BUDGET: usize = 8 << 20;
-/// Bytes of input after which a thread commits in any case: what a kill can cost.
-const COMMIT_EVERY: u64 = 1 << 30;
-
+pub(super) const CHUNK: usize = 1 << 20;
 /// Counters of a load, shared by its threads.
 #[derive(Debug, Default)]
 pub struct Progress {
@@ -103,11 +90,11 @@ pub struct Load {
     pub runtime: Handle,
 }
 
-struct Session {
-    load: Load,
-    shard: Shard,
+pub(super) struct Session {
+    pub(super) load: Load,
+    pub(super) shard: Shard,
     writer: Mutex<ShardWriter>,
-    now: EpochMicros,
+    pub(super) now: EpochMicros,
 }
 
 impl Load {
@@ -171,7 +158,7 @@ impl Session {
             while start < range.end {
                 let mut end = range.end;
                 if range.end - start > room && shares.len() < self.load.threads {
-                    end = self.line_start_after(start + room, range.end)?;
+                    end = self.line_start_at((start + room).next_multiple_of(BLOCK), range.end)?;
                 }
                 if let Some(share) = shares.last_mut() {
                     share.push(start..end);
@@ -187,7 +174,9 @@ impl Session {
         Ok(shares)
     }
 
-    fn line_start_after(&self, mut at: u64, end: u64) -> Result<u64> {
+    /// The first line that starts at or behind `at`.
+    fn line_start_at(&self, at: u64, end: u64) -> Result<u64> {
+        let mut at = at.saturating_sub(1);
         let mut buf = vec![0; 64 << 10];
         while at < end {
             let n = self.load.source.read_at(&mut buf, at).context("could not read the input")?;
@@ -264,193 +253,8 @@ impl Session {
     }
 }
 
-struct Worker<'a> {
-    session: &'a Session,
-    rows: RowBuffers,
-    dead: Vec<DeadLetter>,
-    dead_bytes: usize,
-    /// Lines that stand in the buffers, as ranges.
-    pending: Vec<Range<u64>>,
-    pending_bytes: u64,
-    /// Lines to pass over (packed input, which cannot be entered in the middle).
-    committed: PositionSet,
-    blank: u64,
-}
-
-impl<'a> Worker<'a> {
-    fn new(session: &'a Session) -> Result<Self> {
-        let rows = RowBuffers::new(session.load.table.clone(), session.shard.clone(), ROW_BUDGET)?;
-        Ok(Self {
-            session,
-            rows,
-            dead: Vec::new(),
-            dead_bytes: 0,
-            pending: Vec::new(),
-            pending_bytes: 0,
-            committed: PositionSet::default(),
-            blank: 0,
-        })
-    }
-
-    /// Take in all lines that `read` gives; the first begins at `offset`.
-    fn lines(&mut self, mut offset: u64, read: &mut dyn FnMut(&mut [u8]) -> io::Result<usize>) -> Result<()> {
-        let mut buf = vec![0u8; CHUNK];
-        let mut held = 0;
-        loop {
-            if held == buf.len() {
-                if buf.len() >= MAX_LINE {
-                    (offset, held) = self.overlong(offset, &mut buf, read)?;
-                    continue;
-                }
-                buf.resize(buf.len() * 2, 0);
-            }
-            let n = read(&mut buf[held..]).with_context(|| {
-                format!("could not read {} behind byte {offset}", self.session.load.source.url)
-            })?;
-            let end = held + n;
-            let whole = match (n, memchr::memrchr(b'\n', &buf[held..end])) {
-                (0, _) => end,
-                (_, Some(newline)) => held + newline + 1,
-                (_, None) => {
-                    held = end;
-                    continue;
-                }
-            };
-            self.take(offset, &buf[..whole])?;
-            offset += whole as u64;
-            buf.copy_within(whole..end, 0);
-            held = end - whole;
-            if n == 0 {
-                return Ok(());
-            }
-            if buf.len() > CHUNK && held < CHUNK {
-                buf.truncate(CHUNK);
-                buf.shrink_to_fit();
-            }
-        }
-    }
-
-    /// A line longer than anything decoded: its head becomes a dead letter, the rest is passed over.
-    fn overlong(
-        &mut self,
-        offset: u64,
-        buf: &mut [u8],
-        read: &mut dyn FnMut(&mut [u8]) -> io::Result<usize>,
-    ) -> Result<(u64, usize)> {
-        let raw = buf[..weir::limits::MAX_DEAD_LETTER_BYTES].to_vec();
-        let mut next = offset + buf.len() as u64;
-        let held = loop {
-            let n = read(buf).context("could not read the input")?;
-            if let Some(newline) = memchr::memchr(b'\n', &buf[..n]) {
-                next += newline as u64 + 1;
-                buf.copy_within(newline + 1..n, 0);
-                break n - newline - 1;
-            }
-            next += n as u64;
-            if n == 0 {
-                break 0;
-            }
-        };
-        self.refuse(DeadLetter {
-            id: RecordId { sequence: offset.into(), subsequence: 0 },
-            arrived_at: self.session.now,
-            reason: Reason::OutOfRange,
-            path: String::new(),
-            expected: format!("a line of at most {} MiB", MAX_LINE >> 20),
-            found: format!("{} MiB", (next - offset) >> 20),
-            raw,
-        });
-        self.span(offset..next);
-        Ok((next, held))
-    }
-
-    /// Whole lines.
-    fn take(&mut self, offset: u64, text: &[u8]) -> Result<()> {
-        let utf8 = simdutf8::basic::from_utf8(text).is_ok();
-        let passing = !self.committed.is_empty();
-        let mut start = 0;
-        let mut begun = offset;
-        while start < text.len() {
-            let end = memchr::memchr(b'\n', &text[start..]).map_or(text.len(), |n| start + n);
-            let next = (end + 1).min(text.len());
-            let at = offset + start as u64;
-            if passing && self.committed.contains(at.into()) {
-                self.span(begun..at);
-                begun = offset + next as u64;
-                self.session.load.progress.skipped.fetch_add((next - start) as u64, Ordering::Relaxed);
-                start = next;
-                continue;
-            }
-            let line = &text[start..end];
-            if line.iter().all(u8::is_ascii_whitespace) {
-                self.blank += 1;
-            } else {
-                let id = RecordId { sequence: at.into(), subsequence: 0 };
-                if let Some(letter) = self.rows.push(line, utf8, id, self.session.now)? {
-                    self.refuse(letter);
-                }
-            }
-            start = next;
-        }
-        self.span(begun..offset + text.len() as u64);
-        self.session.load.progress.bytes.fetch_add(text.len() as u64, Ordering::Relaxed);
-        let full = self.rows.encoded_bytes() >= ENCODED_BUDGET
-            || self.dead_bytes >= DEAD_BUDGET
-            || self.pending_bytes >= COMMIT_EVERY;
-        if full {
-            self.commit()?;
-        }
-        if self.session.load.progress.stop.load(Ordering::Relaxed) {
-            bail!("stopped; what is committed stays, and the same command goes on from there");
-        }
-        Ok(())
-    }
-
-    fn refuse(&mut self, letter: DeadLetter) {
-        self.dead_bytes += letter.raw.len() + 256;
-        self.dead.push(letter);
-    }
-
-    fn span(&mut self, range: Range<u64>) {
-        self.pending_bytes += range.end - range.start;
-        match self.pending.last_mut() {
-            Some(last) if last.end == range.start => last.end = range.end,
-            _ if range.is_empty() => {}
-            _ => self.pending.push(range),
-        }
-    }
-
-    /// Everything taken in so far becomes one commit.
-    fn commit(&mut self) -> Result<()> {
-        if self.pending.is_empty() {
-            return Ok(());
-        }
-        let session = self.session;
-        let table = &session.load.table;
-        let covers = PositionSet::from_ranges(self.pending.drain(..));
-        let mut files: Vec<BuiltFile> =
-            self.rows.take_files()?.into_iter().map(|f| data_file(table, f)).collect();
-        self.dead.sort_by_key(|l| l.id);
-        files.extend(dead_files(&self.dead, &session.shard, table, session.now)?);
-        let dead = self.dead.len() as u64;
-        self.dead.clear();
-        (self.dead_bytes, self.pending_bytes) = (0, 0);
-        let rows: u64 = files.iter().filter(|f| !f.quarantine).map(|f| f.rows).sum();
-        let bytes: u64 = files.iter().map(|f| f.bytes.len() as u64).sum();
-        let count = files.len() as u64;
-        session.commit(&covers, files)?;
-        let progress = &session.load.progress;
-        progress.rows.fetch_add(rows, Ordering::Relaxed);
-        progress.dead.fetch_add(dead, Ordering::Relaxed);
-        progress.blank.fetch_add(std::mem::take(&mut self.blank), Ordering::Relaxed);
-        progress.files.fetch_add(count, Ordering::Relaxed);
-        progress.file_bytes.fetch_add(bytes, Ordering::Relaxed);
-        Ok(())
-    }
-}
-
 impl Session {
-    fn commit(&self, covers: &PositionSet, files: Vec<BuiltFile>) -> Result<()> {
+    pub(super) fn commit(&self, covers: &PositionSet, files: Vec<BuiltFile>) -> Result<()> {
         let mut files = Some(files);
         let attempt = format!("{:x}-{:x}", std::process::id(), SystemClock.now().0);
         let mut build = |wanted: &PositionSet| {

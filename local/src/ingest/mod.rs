@@ -2,6 +2,7 @@
 
 mod load;
 mod source;
+mod worker;
 
 pub use load::{Load, Progress};
 pub use source::{Packing, Source};

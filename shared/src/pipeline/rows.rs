@@ -213,7 +213,7 @@ impl RowBuffers {
                 Some(offset) => write_u64(offset, &mut self.digits),
                 None => id.sequence.write_decimal(&mut self.digits),
             }
-            sequence.push_bytes(&self.digits, 0);
+            sequence.push_repeated(&self.digits, 0);
             subsequence.push_i32(id.subsequence as i32, 0);
             arrived.push_i64(arrived_at.0, 0);
         }

@@ -43,6 +43,8 @@ impl std::fmt::Debug for Encoder {
 /// How a leaf is to be written.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Plan<'a> {
+    /// Its number in the file.
+    pub(super) leaf: usize,
     pub(super) spec: &'a LeafSpec,
     pub(super) compression: Compression,
     pub(super) bloom: bool,
@@ -81,7 +83,7 @@ impl Encoder {
         let bloom = plan.bloom.then(|| bloom(&source)).transpose()?;
 
         let packed = (&mut self.packed, &mut self.packed_ends);
-        let codec = self.packer.pack(plan.compression, (&self.raw, &self.ends), packed)?;
+        let codec = self.packer.pack((plan.leaf, plan.compression), (&self.raw, &self.ends), packed)?;
         let facts = self.assemble(codec, dictionary, (kind, Order::of(plan.spec)), out)?;
         self.release();
         Ok((facts, bloom))

@@ -69,7 +69,7 @@ impl FileWriter {
         // Buffers behind those of the file only feed partition keys.
         for (i, spec) in self.format.leaves.iter().enumerate() {
             let (leaf, compression) = (&columns.leaves[i], self.format.compression);
-            let plan = Plan { spec, compression, bloom: self.format.blooms[i] };
+            let plan = Plan { leaf: i, spec, compression, bloom: self.format.blooms[i] };
             let (chunk, filter) = encoder.chunk(leaf, plan, &mut self.bytes)?;
             chunks.push(chunk);
             filters.extend(filter.map(|filter| (i, filter)));

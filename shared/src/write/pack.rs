@@ -7,8 +7,11 @@ use crate::schema::Compression;
 const MIN_CHUNK_BYTES: usize = 64;
 /// Below this both zstd levels cost next to nothing, and the better one is taken unseen.
 const MIN_SAMPLED_BYTES: usize = 16 << 10;
-/// A sample tells repetitive text from ids; more of it tells no more.
-const MAX_SAMPLE_BYTES: usize = 16 << 10;
+/// What both levels are tried on. Measurements repeat over hundreds of kilobytes: on a shorter
+/// sample they look like ids.
+const MAX_SAMPLE_BYTES: usize = 256 << 10;
+/// Chunks of a leaf that go by one trial: a column seldom changes its nature.
+const CHUNKS_A_TRIAL: u8 = 32;
 
 /// How the pages of a chunk are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +31,17 @@ pub(super) struct Packer {
     /// zstd level 3.
     thorough: Option<zstd::bulk::Compressor<'static>>,
     snappy: Option<snap::raw::Encoder>,
+    /// What the last trial of each leaf said.
+    trials: Vec<Trial>,
     page: Vec<u8>,
+}
+
+/// Which zstd level suits a leaf.
+#[derive(Debug, Clone, Copy, Default)]
+struct Trial {
+    fast: bool,
+    /// Chunks until the next one.
+    left: u8,
 }
 
 fn failed(error: impl std::fmt::Display) -> Error {
@@ -58,11 +71,11 @@ pub(super) fn pieces<'a>(bytes: &'a [u8], ends: &'a [usize]) -> impl Iterator<It
 }
 
 impl Packer {
-    /// Compress the pages of a chunk, which end at `ends` in `raw`, into `packed`; the codec says
+    /// Compress the pages of a chunk of leaf number `leaf`, which end at `ends` in `raw`, into `packed`; the codec says
     /// whether to use it.
     pub(super) fn pack(
         &mut self,
-        compression: Compression,
+        (leaf, compression): (usize, Compression),
         (raw, ends): (&[u8], &[usize]),
         (packed, packed_ends): (&mut Vec<u8>, &mut Vec<usize>),
     ) -> Result<Codec> {
@@ -73,7 +86,7 @@ impl Packer {
         }
         let codec = match compression {
             Compression::Zstd => {
-                let fast = self.fast_is_as_small(largest(raw, ends))?;
+                let fast = self.fast_is_as_small(leaf, largest(raw, ends))?;
                 let (level, slot) = if fast { (1, &mut self.fast) } else { (3, &mut self.thorough) };
                 let compressor = zstd_at(level, slot)?;
                 for page in pieces(raw, ends) {
@@ -101,18 +114,23 @@ impl Packer {
         Ok(if packed.len() * 100 > raw.len() * 98 { Codec::None } else { codec })
     }
 
-    /// Try both zstd levels on a sample from the middle of a page.
-    fn fast_is_as_small(&mut self, page: &[u8]) -> Result<bool> {
+    /// Try both zstd levels on the first part of a page, or go by what that said lately.
+    fn fast_is_as_small(&mut self, leaf: usize, page: &[u8]) -> Result<bool> {
         if page.len() < MIN_SAMPLED_BYTES {
             return Ok(false);
         }
-        let len = (page.len() / 8).min(MAX_SAMPLE_BYTES);
-        let start = (page.len() - len) / 2;
-        let sample = &page[start..start + len];
-        zstd_page(zstd_at(1, &mut self.fast)?, sample, &mut self.page)?;
-        let fast = self.page.len();
-        zstd_page(zstd_at(3, &mut self.thorough)?, sample, &mut self.page)?;
-        Ok(fast * 100 <= self.page.len() * 103)
+        if self.trials.len() <= leaf {
+            self.trials.resize(leaf + 1, Trial::default());
+        }
+        if self.trials[leaf].left == 0 {
+            let sample = &page[..page.len().min(MAX_SAMPLE_BYTES)];
+            zstd_page(zstd_at(1, &mut self.fast)?, sample, &mut self.page)?;
+            let fast = self.page.len();
+            zstd_page(zstd_at(3, &mut self.thorough)?, sample, &mut self.page)?;
+            self.trials[leaf] = Trial { fast: fast * 100 <= self.page.len() * 102, left: CHUNKS_A_TRIAL };
+        }
+        self.trials[leaf].left -= 1;
+        Ok(self.trials[leaf].fast)
     }
 
     /// Give back what an unusually large page took.
