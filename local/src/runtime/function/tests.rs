@@ -48,6 +48,11 @@ fn as_function() {
         assert!(header(&head, "lambda-runtime-trace-id").starts_with("Root=1-"));
         println!("saw {event}");
         let base = format!("/2018-06-01/runtime/invocation/{id}");
+        if let Ok(script) = std::env::var("TEST_SCRIPT") {
+            let (path, answer) = scripted(&script, &event);
+            http(&api, "POST", &format!("{base}/{path}"), &answer);
+            continue;
+        }
         match event.as_str() {
             "\"crash\"" => std::process::abort(),
             "\"hang\"" => std::thread::sleep(Duration::from_secs(60)),
@@ -74,6 +79,27 @@ fn as_function() {
             }
         }
     }
+}
+
+/// What a script says to an event: where to post, and what. `answer TEXT` posts the text, `raise`
+/// fails, `report` reports the records whose data says `should_fail`.
+fn scripted(script: &str, event: &str) -> (&'static str, String) {
+    if let Some(answer) = script.strip_prefix("answer") {
+        return ("response", answer.trim_start().to_owned());
+    }
+    if script == "raise" {
+        return ("error", r#"{"errorType":"Exception","errorMessage":"Failed!"}"#.to_owned());
+    }
+    assert_eq!(script, "report");
+    let event: serde_json::Value = serde_json::from_str(event).unwrap();
+    let should_fail = |record: &&serde_json::Value| {
+        let data = base64_simd::STANDARD.decode_to_vec(record["kinesis"]["data"].as_str().unwrap()).unwrap();
+        serde_json::from_slice::<serde_json::Value>(&data).unwrap()["should_fail"] == true
+    };
+    let failed = event["Records"].as_array().unwrap().iter().filter(should_fail);
+    let failures: Vec<_> =
+        failed.map(|r| serde_json::json!({"itemIdentifier": r["kinesis"]["sequenceNumber"]})).collect();
+    ("response", serde_json::json!({"batchItemFailures": failures}).to_string())
 }
 
 fn http(api: &str, method: &str, path: &str, body: &str) -> (String, String) {

@@ -16,6 +16,8 @@ mod destination;
 pub mod envelope;
 pub mod kinesis;
 mod lane;
+#[cfg(test)]
+mod recorded;
 mod shard;
 pub mod state;
 mod status;

@@ -88,7 +88,7 @@ impl Bench {
     }
 }
 
-fn collect(folder: &Path, found: &mut Vec<Value>) {
+pub(super) fn collect(folder: &Path, found: &mut Vec<Value>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
@@ -135,7 +135,7 @@ fn failed_from(record: &(String, String, String)) -> InvokeOutcome {
     InvokeOutcome::Answer(Bytes::from(answer))
 }
 
-async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+pub(super) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     for _ in 0..3_000 {
         if holds() {
             return;
