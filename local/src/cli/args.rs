@@ -107,6 +107,9 @@ pub(super) struct UpArgs {
     /// Lanes a shard, 1 to 10
     #[arg(long, default_value_t = 1)]
     pub(super) parallelization_factor: usize,
+    /// Deliver in tumbling windows of this length, 1s to 15m; the function's state goes with them
+    #[arg(long, value_parser = duration)]
+    pub(super) tumbling_window: Option<Duration>,
     /// Do not throttle producers as Kinesis does
     #[arg(long)]
     pub(super) no_limits: bool,

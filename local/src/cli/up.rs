@@ -54,6 +54,7 @@ pub(super) async fn run(global: &Global, args: &UpArgs) -> Result<ExitCode> {
     config.mapping.batch_size = args.batch_size;
     config.mapping.window = args.window;
     config.mapping.parallelization_factor = args.parallelization_factor;
+    config.mapping.policy.tumbling_window = args.tumbling_window;
     config.report = Arc::new(|line: &str| eprintln!("{line}"));
     let mut function = HostedFunction::new(program(&lake, &args.tables, &args.state)?);
     function.verbose = global.verbose;

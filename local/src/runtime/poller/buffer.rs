@@ -10,13 +10,15 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use weir::record::SequenceNumber;
 
-use super::envelope::{EventRecord, MAX_RECORD_BYTES, fitting};
+use super::envelope::{EventRecord, fitting};
 
 /// When a batch is full.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BatchLimits {
     pub(super) batch_size: usize,
     pub(super) window: Duration,
+    /// Bytes of records of one event.
+    pub(super) record_bytes: usize,
 }
 
 #[derive(Default)]
@@ -34,6 +36,8 @@ struct Lane {
 struct Inner {
     lanes: Vec<Lane>,
     read_to: Option<SequenceNumber>,
+    /// When a read that began then found no more records.
+    caught_up_ms: i64,
     ended: bool,
 }
 
@@ -63,7 +67,7 @@ impl Buffer {
     pub(super) fn new(done: &[Option<SequenceNumber>]) -> Self {
         let lanes = done.iter().map(|done| Lane { done_before: *done, ..Lane::default() }).collect();
         let read_to = done.iter().copied().min().flatten();
-        let inner = Inner { lanes, read_to, ended: false };
+        let inner = Inner { lanes, read_to, caught_up_ms: i64::MIN, ended: false };
         Self { inner: Mutex::new(inner), changed: watch::channel(()).0 }
     }
 
@@ -97,12 +101,34 @@ impl Buffer {
         self.changed.send_replace(());
     }
 
+    /// A read that began at `began_ms` found no more records.
+    pub(super) fn caught_up(&self, began_ms: i64) {
+        self.lock().caught_up_ms = began_ms;
+    }
+
+    /// Wait until every record that arrived before `end_ms` is out of the lane's queue.
+    pub(super) async fn wait_for_all_before(&self, lane: usize, end_ms: i64) {
+        let mut changed = self.changed.subscribe();
+        loop {
+            let (idle, caught_up_ms) = {
+                let inner = self.lock();
+                (inner.lanes[lane].queue.is_empty(), inner.caught_up_ms)
+            };
+            if idle && caught_up_ms >= end_ms {
+                return;
+            }
+            if changed.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+
     /// Wait until no lane holds more than two batches.
     pub(super) async fn wait_for_room(&self, limits: BatchLimits) {
         let mut changed = self.changed.subscribe();
         loop {
             let full = |lane: &Lane| {
-                lane.queue.len() >= 2 * limits.batch_size || lane.queued_bytes >= 2 * MAX_RECORD_BYTES
+                lane.queue.len() >= 2 * limits.batch_size || lane.queued_bytes >= 2 * limits.record_bytes
             };
             if !self.lock().lanes.iter().any(full) || changed.changed().await.is_err() {
                 return;
@@ -140,11 +166,12 @@ impl Buffer {
             return if ended { Ready::End } else { Ready::At(None) };
         };
         let window_closes = *first_read + limits.window;
-        let full = lane.queue.len() >= limits.batch_size || lane.queued_bytes >= MAX_RECORD_BYTES;
+        let full = lane.queue.len() >= limits.batch_size || lane.queued_bytes >= limits.record_bytes;
         if !(full || ended || window_closes <= Instant::now()) {
             return Ready::At(Some(window_closes));
         }
-        let count = fitting(lane.queue.iter().map(|(r, _)| r.json.len()), limits.batch_size);
+        let count =
+            fitting(lane.queue.iter().map(|(r, _)| r.json.len()), limits.batch_size, limits.record_bytes);
         let records: Vec<_> = lane.queue.drain(..count).map(|(record, _)| record).collect();
         lane.queued_bytes -= records.iter().map(|r| r.json.len()).sum::<usize>();
         lane.in_flight = records.len();
@@ -205,7 +232,7 @@ mod tests {
         Some(SequenceNumber::from(sequence))
     }
 
-    const NOW: BatchLimits = BatchLimits { batch_size: 2, window: Duration::ZERO };
+    const NOW: BatchLimits = BatchLimits { batch_size: 2, window: Duration::ZERO, record_bytes: 1_000 };
 
     #[tokio::test]
     async fn a_lane_that_waits_holds_back_only_itself() {
@@ -248,7 +275,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_batch_waits_for_its_window_or_its_size() {
-        let limits = BatchLimits { batch_size: 3, window: Duration::from_millis(300) };
+        let limits = BatchLimits { batch_size: 3, window: Duration::from_millis(300), ..NOW };
         let buffer = Buffer::new(&[None]);
         let begun = Instant::now();
         buffer.push(0, record(1), true);

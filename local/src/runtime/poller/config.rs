@@ -8,6 +8,8 @@ use weir::clock::EpochMicros;
 
 use super::buffer::BatchLimits;
 use super::decide::Policy;
+use super::envelope::MAX_RECORD_BYTES;
+use super::window::{MAX_STATE_BYTES, MAX_TUMBLING_WINDOW};
 
 /// Most records of a batch (quota of event source mappings for streams).
 pub const MAX_BATCH_SIZE: usize = 10_000;
@@ -86,6 +88,7 @@ impl MappingConfig {
                 bisect: true,
                 maximum_retry_attempts: Some(10),
                 maximum_record_age_ms: Some(6 * 3_600_000),
+                tumbling_window: None,
             },
             parallelization_factor: 1,
             starting_position: StartingPosition::TrimHorizon,
@@ -110,11 +113,22 @@ impl MappingConfig {
             let problem = format!("{} is not in 1..=10", self.parallelization_factor);
             return wrong("parallelization factor", problem, "1");
         }
+        let Some(window) = self.policy.tumbling_window else { return Ok(()) };
+        if window < Duration::from_secs(1) || window > MAX_TUMBLING_WINDOW {
+            return wrong("tumbling window", format!("{window:?} is not in 1..=900 s"), "60s");
+        }
+        if self.parallelization_factor > 1 {
+            // The lanes of a shard would each need a state.
+            let problem = "is not run beside a tumbling window".to_owned();
+            return wrong("parallelization factor", problem, "1");
+        }
         Ok(())
     }
 
     pub(super) fn limits(&self) -> BatchLimits {
-        BatchLimits { batch_size: self.batch_size, window: self.window }
+        let state_bytes = self.policy.tumbling_window.map_or(0, |_| MAX_STATE_BYTES);
+        let record_bytes = MAX_RECORD_BYTES - state_bytes;
+        BatchLimits { batch_size: self.batch_size, window: self.window, record_bytes }
     }
 }
 
@@ -152,11 +166,19 @@ mod tests {
     fn settings_out_of_bounds_are_refused_by_name() {
         let ok = MappingConfig::new("clicks", "ingest");
         assert!(ok.check().is_ok());
+        let windowed = |window, parallelization_factor| {
+            let policy = Policy { tumbling_window: Some(window), ..ok.policy };
+            MappingConfig { policy, parallelization_factor, ..ok.clone() }
+        };
+        assert!(windowed(Duration::from_secs(900), 1).check().is_ok());
         let cases = [
             (MappingConfig { batch_size: 0, ..ok.clone() }, "batch size"),
             (MappingConfig { batch_size: 10_001, ..ok.clone() }, "batch size"),
             (MappingConfig { window: Duration::from_secs(301), ..ok.clone() }, "batch window"),
-            (MappingConfig { parallelization_factor: 11, ..ok }, "parallelization factor"),
+            (MappingConfig { parallelization_factor: 11, ..ok.clone() }, "parallelization factor"),
+            (windowed(Duration::from_millis(999), 1), "tumbling window"),
+            (windowed(Duration::from_secs(901), 1), "tumbling window"),
+            (windowed(Duration::from_secs(60), 2), "parallelization factor"),
         ];
         for (config, name) in cases {
             let message = config.check().unwrap_err().to_string();

@@ -13,8 +13,12 @@
 //! A batch that a partial answer or a bisect has made smaller counts its retries from zero: so AWS
 //! did in the recorded case `test_kinesis_report_batch_item_failures`.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use serde_json::Value;
+
+use super::window::state_of;
 
 /// How an invocation ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +42,8 @@ pub struct Policy {
     pub maximum_retry_attempts: Option<u32>,
     /// Age in milliseconds after which a record is no longer delivered; `None` is never.
     pub maximum_record_age_ms: Option<i64>,
+    /// Length of the tumbling window; with one, an answer without a state has failed.
+    pub tumbling_window: Option<Duration>,
 }
 
 /// Why a batch was given up, as the destination's envelope names it.
@@ -96,6 +102,9 @@ pub fn decide(outcome: &InvokeOutcome, sequence_numbers: &[&str], retries: u32, 
     let verdict = match outcome {
         InvokeOutcome::Throttled => return Next::RetryUncounted,
         InvokeOutcome::FunctionError(_) => Verdict::Failed,
+        InvokeOutcome::Answer(bytes) if policy.tumbling_window.is_some() && state_of(bytes).is_none() => {
+            Verdict::Failed
+        }
         InvokeOutcome::Answer(_) if !policy.report_batch_item_failures => Verdict::Success,
         InvokeOutcome::Answer(bytes) => read_answer(bytes, sequence_numbers),
     };
@@ -163,6 +172,7 @@ mod tests {
             bisect: false,
             maximum_retry_attempts: Some(2),
             maximum_record_age_ms: Some(60_000),
+            tumbling_window: None,
         }
     }
 
@@ -217,7 +227,14 @@ mod tests {
         let endless = Policy { maximum_retry_attempts: None, ..policy() };
         let deaf = Policy { report_batch_item_failures: false, ..policy() };
         let gave_up = Next::GiveUp(Condition::RetryAttemptsExhausted);
-        let cases: [(&InvokeOutcome, &[&str], u32, Policy, Next); 15] = [
+        let windowed = Policy { tumbling_window: Some(Duration::from_secs(60)), ..policy() };
+        let windowed_deaf = Policy { report_batch_item_failures: false, ..windowed };
+        let stated = answer(r#"{"state":{},"batchItemFailures":[{"itemIdentifier":"13"}]}"#);
+        let cases: [(&InvokeOutcome, &[&str], u32, Policy, Next); 19] = [
+            (&answer("{}"), &NUMBERS, 0, windowed, Next::Retry),
+            (&third, &NUMBERS, 2, windowed_deaf, gave_up),
+            (&stated, &NUMBERS, 0, windowed, Next::ContinueFrom(2)),
+            (&stated, &NUMBERS, 0, windowed_deaf, Next::Done),
             (&answer("{}"), &NUMBERS, 0, policy(), Next::Done),
             (&third, &NUMBERS, 0, policy(), Next::ContinueFrom(2)),
             (&third, &NUMBERS, 2, policy(), Next::ContinueFrom(2)),

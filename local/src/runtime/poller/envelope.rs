@@ -115,9 +115,9 @@ pub fn record_json(
     Bytes::from(serde_json::to_vec(&part).unwrap_or_default())
 }
 
-/// The event for a batch.
-pub fn event_json(records: &[EventRecord]) -> Bytes {
-    let size = records.iter().map(|r| r.json.len() + 1).sum::<usize>();
+/// The event for a batch, with the fields of its tumbling window, if any.
+pub fn event_json(records: &[EventRecord], window_fields: &str) -> Bytes {
+    let size = records.iter().map(|r| r.json.len() + 1).sum::<usize>() + window_fields.len();
     let mut event = Vec::with_capacity(size + EVENT_OPEN.len() + EVENT_CLOSE.len());
     event.extend_from_slice(EVENT_OPEN);
     for (n, record) in records.iter().enumerate() {
@@ -126,18 +126,20 @@ pub fn event_json(records: &[EventRecord]) -> Bytes {
         }
         event.extend_from_slice(&record.json);
     }
-    event.extend_from_slice(EVENT_CLOSE);
+    event.push(b']');
+    event.extend_from_slice(window_fields.as_bytes());
+    event.push(b'}');
     Bytes::from(event)
 }
 
 /// How many records from the head of `sizes` go into one event: at least one, at most
-/// `batch_size`, together within the payload limit.
-pub fn fitting(sizes: impl IntoIterator<Item = usize>, batch_size: usize) -> usize {
+/// `batch_size`, together within `record_bytes`.
+pub fn fitting(sizes: impl IntoIterator<Item = usize>, batch_size: usize, record_bytes: usize) -> usize {
     let mut total = 0;
     let mut count = 0;
     for size in sizes.into_iter().take(batch_size) {
         total += size + 1;
-        if count > 0 && total > MAX_RECORD_BYTES {
+        if count > 0 && total > record_bytes {
             break;
         }
         count += 1;
@@ -213,7 +215,7 @@ impl GivenUp<'_> {
     /// What an S3 destination gets: the metadata and the whole invocation record.
     pub fn with_payload(&self) -> Bytes {
         let metadata = self.metadata().to_string();
-        let event = event_json(self.records);
+        let event = event_json(self.records, "");
         let mut object = Vec::with_capacity(metadata.len() + event.len() + 16);
         object.extend_from_slice(&metadata.as_bytes()[..metadata.len() - 1]);
         object.extend_from_slice(br#","payload":"#);
@@ -274,7 +276,7 @@ mod tests {
     fn an_event_has_the_fields_that_aws_sends() {
         let names = Names::new(ARN, "ingest");
         let event: Value =
-            serde_json::from_slice(&event_json(&[record(&names, 7), record(&names, 8)])).unwrap();
+            serde_json::from_slice(&event_json(&[record(&names, 7), record(&names, 8)], "")).unwrap();
         assert_eq!(event["Records"].as_array().unwrap().len(), 2);
         assert_eq!(
             event["Records"][0],
@@ -361,7 +363,7 @@ mod tests {
             (&[1, 1, 1], 10, 3),
         ];
         for (sizes, batch, expected) in cases {
-            assert_eq!(fitting(sizes.iter().copied(), batch), expected, "{sizes:?}");
+            assert_eq!(fitting(sizes.iter().copied(), batch, MAX_RECORD_BYTES), expected, "{sizes:?}");
         }
     }
 }

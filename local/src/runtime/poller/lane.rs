@@ -8,8 +8,9 @@ use sha2::{Digest, Sha256};
 
 use super::buffer::Buffer;
 use super::decide::{Condition, InvokeOutcome, Next, decide, expired_records};
-use super::envelope::{EventRecord, GivenUp, LastInvocation, MAX_RECORD_BYTES, event_json};
+use super::envelope::{EventRecord, GivenUp, LastInvocation, event_json};
 use super::status::ShardStatus;
+use super::window::{Ends, MAX_STATE_BYTES, OpenWindow, state_of};
 use super::{Shared, Stop};
 
 /// A part of a batch that is delivered as one event.
@@ -35,29 +36,92 @@ pub(super) struct Lane {
     pub(super) buffer: Arc<Buffer>,
     pub(super) index: usize,
     pub(super) stop: Stop,
+    /// The tumbling window that is open.
+    pub(super) window: Option<OpenWindow>,
 }
 
 impl Lane {
     /// Deliver until the shard ends (`true`) or the poller is stopped (`false`).
-    pub(super) async fn run(self) -> bool {
+    pub(super) async fn run(mut self) -> bool {
         let limits = self.shared.mapping.limits();
         loop {
             let batch = tokio::select! {
                 biased;
                 () = self.stop.stopped() => return false,
                 batch = self.buffer.next_batch(self.index, limits) => batch,
+                () = self.window_is_over() => Some(Vec::new()),
             };
-            let Some(batch) = batch else { return true };
+            let ended = batch.is_none();
+            let batch = batch.unwrap_or_default();
             self.show_pending();
-            if !self.deliver(&batch).await {
-                return false;
+            let delivered = match self.shared.mapping.policy.tumbling_window {
+                Some(length) => self.deliver_windows(&batch, length).await,
+                None => self.deliver(&batch, 0, batch.len()).await,
+            };
+            if ended || !delivered {
+                return delivered;
             }
         }
     }
 
-    /// Deliver one batch to its end; `false` if the poller is stopped on the way.
-    async fn deliver(&self, batch: &[EventRecord]) -> bool {
-        let mut stack = vec![Work::fresh(0, batch.len())];
+    /// Resolves when every record of the open window is delivered.
+    async fn window_is_over(&self) {
+        match (&self.window, self.shared.mapping.policy.tumbling_window) {
+            (Some(window), Some(length)) => {
+                self.buffer.wait_for_all_before(self.index, window.end_ms(length)).await;
+            }
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// Deliver a batch window by window; an empty one only ends the window that is open.
+    async fn deliver_windows(&mut self, batch: &[EventRecord], length: Duration) -> bool {
+        let mut start = 0;
+        loop {
+            let taken = self.window.as_ref().map_or(0, |window| window.takes(&batch[start..], length));
+            if taken > 0 && !self.deliver(batch, start, start + taken).await {
+                return false;
+            }
+            start += taken;
+            let too_large = self.window.as_ref().is_some_and(|w| w.state.len() > MAX_STATE_BYTES);
+            let ends = if too_large { Ends::Early } else { Ends::InTime };
+            if (too_large || start < batch.len() || batch.is_empty())
+                && !self.end_window(batch, start, ends).await
+            {
+                return false;
+            }
+            let Some(first) = batch.get(start) else { return true };
+            self.window = Some(OpenWindow::of(first.arrived_at.millis(), length));
+        }
+    }
+
+    /// Send the event that ends the open window, until the function takes it or the retries are
+    /// used up; `false` if the poller is stopped before. The batch goes on at `start`.
+    async fn end_window(&mut self, batch: &[EventRecord], start: usize, ends: Ends) -> bool {
+        let (policy, mut work) = (self.shared.mapping.policy, Work::fresh(0, 0));
+        while self.window.is_some() {
+            let (invoked, outcome) = self.invoke(&[], work, ends).await;
+            work = invoked;
+            match decide(&outcome, &[], work.retries, &policy) {
+                Next::Done => self.window = None,
+                Next::RetryUncounted => {}
+                Next::GiveUp(condition) => {
+                    self.show_error(format!("gave up the end of a window: {}", condition.name()));
+                    self.window = None;
+                }
+                Next::Retry | Next::ContinueFrom(_) | Next::Split(_) => work.retries += 1,
+            }
+            if self.window.is_some() && !self.pause(work.retries.max(1)).await {
+                return false;
+            }
+        }
+        self.checkpoint(batch, start, start, |_| {}).await;
+        true
+    }
+
+    /// Deliver a part of a batch to its end; `false` if the poller is stopped on the way.
+    async fn deliver(&mut self, batch: &[EventRecord], start: usize, end: usize) -> bool {
+        let mut stack = if start < end { vec![Work::fresh(start, end)] } else { Vec::new() };
         let mut failures_in_a_row = 0;
         while let Some(work) = stack.pop() {
             if self.stop.is_stopped() {
@@ -72,10 +136,13 @@ impl Lane {
                 }
                 continue;
             }
-            let (work, outcome) = self.invoke(batch, work).await;
+            let (work, outcome) = self.invoke(batch, work, Ends::NotYet).await;
             let records = &batch[work.start..work.end];
             let numbers: Vec<&str> = records.iter().map(|r| r.sequence_text.as_ref()).collect();
             let next = decide(&outcome, &numbers, work.retries, &self.shared.mapping.policy);
+            if matches!(next, Next::Done | Next::ContinueFrom(_)) {
+                self.take_state(&outcome);
+            }
             match next {
                 Next::Done => self.done(batch, work.start, work.end).await,
                 Next::ContinueFrom(index) => {
@@ -115,12 +182,30 @@ impl Lane {
         if expired > 0 {
             return Some((expired, Condition::RecordAgeExceeded));
         }
-        let too_large = records.first().is_some_and(|r| r.json.len() > MAX_RECORD_BYTES);
+        let room = self.shared.mapping.limits().record_bytes;
+        let too_large = records.first().is_some_and(|r| r.json.len() > room);
         too_large.then_some((1, Condition::PayloadSizeExceeded))
     }
 
-    async fn invoke(&self, batch: &[EventRecord], mut work: Work) -> (Work, InvokeOutcome) {
-        let outcome = self.shared.function.invoke(event_json(&batch[work.start..work.end])).await;
+    /// What the function keeps in the window, for its next event and for the checkpoint.
+    fn take_state(&mut self, outcome: &InvokeOutcome) {
+        if let (Some(window), InvokeOutcome::Answer(answer)) = (&mut self.window, outcome)
+            && let Some(state) = state_of(answer)
+        {
+            window.state = state;
+        }
+    }
+
+    fn window_fields(&self, ends: Ends) -> String {
+        let length = self.shared.mapping.policy.tumbling_window;
+        let fields =
+            self.window.as_ref().zip(length).map(|(w, l)| w.fields(l, &self.shared.names, &self.shard, ends));
+        fields.unwrap_or_default()
+    }
+
+    async fn invoke(&self, batch: &[EventRecord], mut work: Work, ends: Ends) -> (Work, InvokeOutcome) {
+        let event = event_json(&batch[work.start..work.end], &self.window_fields(ends));
+        let outcome = self.shared.function.invoke(event).await;
         if outcome != InvokeOutcome::Throttled {
             work.invocations += 1;
         }
@@ -156,7 +241,9 @@ impl Lane {
         // same time cannot set each other back.
         self.shared.state.update(|checkpoints| {
             let lanes = self.buffer.positions().into_iter().map(|p| p.map(|p| p.to_string())).collect();
-            checkpoints.shards.entry(self.shard.to_string()).or_default().lanes = lanes;
+            let checkpoint = checkpoints.shards.entry(self.shard.to_string()).or_default();
+            checkpoint.lanes = lanes;
+            checkpoint.window.clone_from(&self.window);
         });
         if let Err(error) = self.shared.state.save().await {
             // Only redelivery follows from an old checkpoint, so the work goes on.

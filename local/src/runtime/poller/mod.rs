@@ -7,7 +7,7 @@
 //!                                   checkpoint file ◄─┘  └──── next action ◄── answer ──┘
 //! ```
 //!
-//! Tumbling windows are not run: no event carries window fields.
+//! With a tumbling window events carry its fields, and the state goes to the checkpoint file.
 
 mod buffer;
 mod config;
@@ -23,6 +23,7 @@ pub mod state;
 mod status;
 #[cfg(test)]
 mod tests;
+mod window;
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -44,6 +45,7 @@ pub use decide::InvokeOutcome;
 pub use destination::Destination;
 pub(crate) use lane::uuid_form;
 pub use status::{ShardState, ShardStatus, Status};
+pub use window::{MAX_TUMBLING_WINDOW, OpenWindow};
 
 use envelope::Names;
 use kinesis::{From, Kinesis, ShardInfo};

@@ -42,7 +42,8 @@ impl ShardReader {
         });
         let lanes = (0..done.len()).map(|index| {
             let (shared, shard) = (self.shared.clone(), self.shard.clone());
-            Lane { shared, shard, buffer: buffer.clone(), index, stop: self.stop.clone() }.run()
+            let window = checkpoint.window.clone();
+            Lane { shared, shard, buffer: buffer.clone(), index, stop: self.stop.clone(), window }.run()
         });
         let lanes = join_all(lanes);
         let (_, ended) = tokio::join!(self.read(&buffer, checkpoint.from_ms), lanes);
@@ -93,6 +94,7 @@ impl ShardReader {
             Some(current) => current,
             None => self.open(buffer, from_ms).await?,
         };
+        let began_ms = self.shared.clock.now().millis();
         // Any failure drops the iterator, so that an expired one is opened anew.
         let got = self.shared.kinesis.get_records(&current, *limit).await.map_err(|e| e.to_string())?;
         let filled = got.records.len() >= *limit;
@@ -103,6 +105,9 @@ impl ShardReader {
             self.route(buffer, record, from_ms)?;
         }
         let end = got.next_shard_iterator.is_none();
+        if !filled && got.millis_behind_latest == 0 {
+            buffer.caught_up(began_ms);
+        }
         buffer.pushed(end);
         self.shared.board.update(&self.shard, |line| {
             (line.records_pending, line.oldest_pending_ms) = buffer.pending();

@@ -10,6 +10,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
+use super::window::OpenWindow;
+
 /// The poller's memory between two runs.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Checkpoints {
@@ -31,6 +33,9 @@ pub struct ShardCheckpoint {
     /// Whether the shard was read and acknowledged to its end.
     #[serde(default)]
     pub closed: bool,
+    /// The tumbling window that is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<OpenWindow>,
 }
 
 /// The file and its newest content.
