@@ -52,8 +52,8 @@ pub(super) enum Command {
     Tables(TablesArgs),
     /// Print the exact list of a table's files, for tools without a catalog
     Files(FilesArgs),
-    /// Show shards, lag, tables and quarantine
-    Status,
+    /// Show shards, lag, tables, quarantine and what was given up
+    Status(StatusArgs),
     /// Run a Lambda function in this process (the local runtime starts it)
     #[command(hide = true)]
     Function {
@@ -113,6 +113,13 @@ pub(super) struct UpArgs {
     /// Do not throttle producers as Kinesis does
     #[arg(long)]
     pub(super) no_limits: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct StatusArgs {
+    /// Folder of the stream's state, as `weir up` has it
+    #[arg(long, env = "WEIR_STATE", default_value = ".weir/state")]
+    pub(super) state: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -39,7 +39,7 @@ pub fn run() -> ExitCode {
         Command::Query(args) => runtime.block_on(query::run(global, args)),
         Command::Tables(args) => runtime.block_on(tables::run(global, args)),
         Command::Files(args) => runtime.block_on(files::run(global, args)),
-        Command::Status => runtime.block_on(status::run(global)),
+        Command::Status(args) => runtime.block_on(status::run(global, args)),
         Command::Function { .. } => Ok(ExitCode::SUCCESS),
     };
     runtime.shutdown_background();

@@ -1,69 +1,177 @@
-//! `weir status`: shards, lag, tables, quarantine.
+//! `weir status`: tables, shards and quarantine as the lake's commits have them; lag, function
+//! errors and given-up batches as the local runtime last wrote them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
 use anyhow::Result;
+use serde_json::{Value, json};
 
-use weir::commit::reader::{live_files, shard_status};
+use weir::clock::{Clock, EpochMicros, SystemClock};
+use weir::commit::reader::{ListedFile, ShardStatus, live_files, shard_status};
 
-use super::args::Global;
+use crate::runtime::poller::Status;
+use crate::runtime::read_status;
+
+use super::args::{Global, StatusArgs};
 use super::lake::Lake;
-use super::output::{count, megabytes, table};
+use super::output::{count, megabytes, span, table};
 
-pub(super) async fn run(global: &Global) -> Result<ExitCode> {
+/// What is live of a table.
+#[derive(Default)]
+struct TableLine<'a> {
+    partitions: BTreeSet<&'a str>,
+    files: u64,
+    rows: u64,
+    bytes: u64,
+}
+
+pub(super) async fn run(global: &Global, args: &StatusArgs) -> Result<ExitCode> {
     let lake = Lake::open(global)?;
     let shards = shard_status(&lake.store).await?;
     let files = live_files(&lake.store, None).await?;
-    let mut tables: BTreeMap<&str, (std::collections::BTreeSet<&str>, u64, u64, u64)> = BTreeMap::new();
-    for listed in &files {
-        let entry = tables.entry(&listed.file.table).or_default();
-        entry.0.insert(listed.file.partition.as_str());
-        entry.1 += 1;
-        entry.2 += listed.file.rows;
-        entry.3 += listed.file.bytes;
-    }
+    let tables = by_table(&files);
+    let runtime = read_status(&args.state)?;
+    let now = SystemClock.now();
     if global.json {
-        let shards: Vec<_> = shards
-            .iter()
-            .map(|s| {
-                serde_json::json!({"stream": s.chain.stream, "shard": s.chain.shard, "version": s.head, "rows": s.rows,
-                    "quarantined": s.quarantined, "files": s.files, "bytes": s.bytes,
-                    "from": s.min.map(|n| n.to_string()), "to": s.max.map(|n| n.to_string()),
-                    "arrived_through_us": s.arrived_through.0})
-            })
-            .collect();
-        let tables: Vec<_> = tables
-            .iter()
-            .map(|(name, t)| serde_json::json!({"table": name, "partitions": t.0.len(), "files": t.1, "rows": t.2, "bytes": t.3}))
-            .collect();
-        println!("{}", serde_json::json!({"lake": lake.url, "shards": shards, "tables": tables}));
+        let runtime = runtime.as_ref().map(|status| runtime_json(status, now));
+        let report = json!({"lake": lake.url, "shards": shards.iter().map(shard_json).collect::<Vec<_>>(),
+            "tables": tables.iter().map(table_json).collect::<Vec<_>>(), "runtime": runtime});
+        println!("{report}");
         return Ok(ExitCode::SUCCESS);
     }
     println!("lake {}\n", lake.url);
     if shards.is_empty() {
         println!("no commits yet; put records with `weir up` or load a file with `weir ingest`");
-        return Ok(ExitCode::SUCCESS);
+    } else {
+        println!("{}\n\n{}", tables_text(&tables), shards_text(&shards));
     }
-    let rows: Vec<_> = tables
-        .iter()
-        .map(|(name, t)| {
-            vec![(*name).to_owned(), count(t.0.len() as u64), count(t.1), count(t.2), megabytes(t.3)]
-        })
-        .collect();
-    println!("{}\n", table(&["table", "partitions", "files", "rows", "size"], &rows));
-    let rows: Vec<_> = shards
-        .iter()
-        .map(|s| {
-            vec![
-                s.chain.stream.clone(),
-                s.chain.shard.clone(),
-                count(s.head),
-                count(s.rows),
-                count(s.quarantined),
-            ]
-        })
-        .collect();
-    println!("{}", table(&["stream", "shard", "commits", "rows", "quarantined"], &rows));
+    if let Some(status) = &runtime {
+        println!("\n{}", runtime_text(status, now));
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+fn by_table(files: &[ListedFile]) -> BTreeMap<&str, TableLine<'_>> {
+    let mut tables: BTreeMap<&str, TableLine<'_>> = BTreeMap::new();
+    for listed in files {
+        let line = tables.entry(&listed.file.table).or_default();
+        line.partitions.insert(listed.file.partition.as_str());
+        line.files += 1;
+        line.rows += listed.file.rows;
+        line.bytes += listed.file.bytes;
+    }
+    tables
+}
+
+fn table_json((name, t): (&&str, &TableLine<'_>)) -> Value {
+    json!({"table": name, "partitions": t.partitions.len(), "files": t.files, "rows": t.rows, "bytes": t.bytes})
+}
+
+fn shard_json(s: &ShardStatus) -> Value {
+    json!({"stream": s.chain.stream, "shard": s.chain.shard, "version": s.head, "rows": s.rows,
+        "quarantined": s.quarantined, "files": s.files, "bytes": s.bytes,
+        "from": s.min.map(|n| n.to_string()), "to": s.max.map(|n| n.to_string()),
+        "arrived_through_us": s.arrived_through.0})
+}
+
+/// The runtime's own file, with whether it runs now.
+fn runtime_json(status: &Status, now: EpochMicros) -> Value {
+    let mut document = json!(status);
+    document["running"] = json!(status.is_running(now));
+    document
+}
+
+fn tables_text(tables: &BTreeMap<&str, TableLine<'_>>) -> String {
+    let row = |(name, t): (&&str, &TableLine<'_>)| {
+        let partitions = count(t.partitions.len() as u64);
+        vec![(*name).to_owned(), partitions, count(t.files), count(t.rows), megabytes(t.bytes)]
+    };
+    table(&["table", "partitions", "files", "rows", "size"], &tables.iter().map(row).collect::<Vec<_>>())
+}
+
+fn shards_text(shards: &[ShardStatus]) -> String {
+    let row = |s: &ShardStatus| {
+        let (stream, shard) = (s.chain.stream.clone(), s.chain.shard.clone());
+        vec![stream, shard, count(s.head), count(s.rows), count(s.quarantined)]
+    };
+    let rows: Vec<_> = shards.iter().map(row).collect();
+    table(&["stream", "shard", "commits", "rows", "quarantined"], &rows)
+}
+
+fn runtime_text(status: &Status, now: EpochMicros) -> String {
+    let ago = span(now.millis() - status.updated_at_ms);
+    let mut text = if status.is_running(now) {
+        format!("weir up runs at {} ({ago} ago)\n\n", status.endpoint)
+    } else {
+        format!("weir up does not run; this is how it stood {ago} ago\n\n")
+    };
+    let row = |(shard, s): (&String, &crate::runtime::poller::ShardStatus)| {
+        let state = format!("{:?}", s.state).to_lowercase();
+        let counts =
+            [s.records_pending, s.records_delivered, s.records_given_up, s.function_errors].map(count);
+        let [pending, delivered, given_up, errors] = counts;
+        vec![shard.clone(), state, span(s.iterator_age_ms), pending, delivered, given_up, errors]
+    };
+    let rows: Vec<_> = status.shards.iter().map(row).collect();
+    let headers = ["shard", "state", "behind", "records pending", "delivered", "given up", "function errors"];
+    text += &table(&headers, &rows);
+    for (shard, line) in &status.shards {
+        if let Some(error) = &line.last_error {
+            text += &format!("\nlast error of {shard}: {error}");
+        }
+    }
+    if !status.given_up.is_empty() {
+        let row = |b: &crate::runtime::poller::GivenUpBatch| {
+            let at = jiff::Timestamp::from_millisecond(b.at_ms).unwrap_or_default();
+            let at = at.strftime("%Y-%m-%d %H:%M:%S").to_string();
+            let lies = b.object.clone().unwrap_or_else(|| "nowhere: no on-failure destination".to_owned());
+            vec![
+                at,
+                b.shard.clone(),
+                count(b.records),
+                b.condition.clone(),
+                count(b.invocations.into()),
+                lies,
+            ]
+        };
+        let rows: Vec<_> = status.given_up.iter().map(row).collect();
+        let headers = ["given up (UTC)", "shard", "records", "why", "invocations", "kept at"];
+        text += &format!("\n\n{}", table(&headers, &rows));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_runtime_is_shown_with_its_lag_and_what_it_gave_up() {
+        let status: Status = serde_json::from_value(json!({
+            "endpoint": "http://127.0.0.1:4567", "stream": "clicks", "updated_at_ms": 100_000, "running": true,
+            "shards": {"shardId-000000000000": {"state": "reading", "checkpoint": "7", "iterator_age_ms": 3_250,
+                "records_pending": 1_200, "records_delivered": 98_000, "batches_delivered": 12,
+                "retries_in_progress": 2, "batches_given_up": 1, "records_given_up": 3,
+                "function_errors": 4, "last_error": "function failed: boom"}},
+            "given_up": [{"at_ms": 86_400_000, "shard": "shardId-000000000000", "condition": "RecordAgeExceeded",
+                "records": 3, "from": "5", "to": "7", "invocations": 0, "object": "/state/failed/x"}],
+        }))
+        .unwrap();
+        let expected = "\
+weir up runs at http://127.0.0.1:4567 (2.0 s ago)
+
+shard                 state    behind  records pending  delivered  given up  function errors
+shardId-000000000000  reading   3.2 s            1,200     98,000         3                4
+last error of shardId-000000000000: function failed: boom
+
+     given up (UTC)  shard                 records  why                invocations  kept at
+1970-01-02 00:00:00  shardId-000000000000        3  RecordAgeExceeded            0  /state/failed/x";
+        assert_eq!(runtime_text(&status, EpochMicros::from_millis(102_000)), expected);
+        let later = EpochMicros::from_millis(100_000 + 150_000);
+        assert!(
+            runtime_text(&status, later).starts_with("weir up does not run; this is how it stood 2.5 min")
+        );
+        assert_eq!(runtime_json(&status, later)["running"], false);
+    }
 }

@@ -22,6 +22,8 @@ pub enum Destination {
         store: Arc<dyn ObjectStore>,
         /// Prefix of the keys; may be empty.
         prefix: String,
+        /// Address of the store, before the prefix, for people.
+        location: String,
     },
     /// One object a batch with what a queue or topic would get: metadata only.
     Messages {
@@ -29,6 +31,8 @@ pub enum Destination {
         store: Arc<dyn ObjectStore>,
         /// Prefix of the keys; may be empty.
         prefix: String,
+        /// Address of the store, before the prefix, for people.
+        location: String,
     },
 }
 
@@ -36,8 +40,8 @@ impl fmt::Debug for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Drop => f.write_str("Drop"),
-            Self::Objects { store, prefix } => write!(f, "Objects({store}/{prefix})"),
-            Self::Messages { store, prefix } => write!(f, "Messages({store}/{prefix})"),
+            Self::Objects { store, prefix, .. } => write!(f, "Objects({store}/{prefix})"),
+            Self::Messages { store, prefix, .. } => write!(f, "Messages({store}/{prefix})"),
         }
     }
 }
@@ -46,18 +50,26 @@ impl Destination {
     /// Whole invocation records in a local folder, which is made if need be.
     pub fn folder(path: PathBuf) -> anyhow::Result<Self> {
         std::fs::create_dir_all(&path)?;
+        let location = path.canonicalize()?.to_string_lossy().into_owned();
         let store = object_store::local::LocalFileSystem::new_with_prefix(path)?;
-        Ok(Self::Objects { store: Arc::new(store), prefix: String::new() })
+        Ok(Self::Objects { store: Arc::new(store), prefix: String::new(), location })
     }
 
-    /// Keep a batch that is given up.
-    pub async fn keep(&self, mapping: &str, given_up: &GivenUp<'_>) -> Result<(), object_store::Error> {
-        let (store, prefix, body) = match self {
-            Self::Drop => return Ok(()),
-            Self::Objects { store, prefix } => (store, prefix, given_up.with_payload()),
-            Self::Messages { store, prefix } => (store, prefix, Bytes::from(given_up.metadata().to_string())),
+    /// Keep a batch that is given up; where it lies then, unless it is dropped.
+    pub async fn keep(
+        &self,
+        mapping: &str,
+        given_up: &GivenUp<'_>,
+    ) -> Result<Option<String>, object_store::Error> {
+        let (store, prefix, location, body) = match self {
+            Self::Drop => return Ok(None),
+            Self::Objects { store, prefix, location } => (store, prefix, location, given_up.with_payload()),
+            Self::Messages { store, prefix, location } => {
+                (store, prefix, location, Bytes::from(given_up.metadata().to_string()))
+            }
         };
         let key = Path::from(format!("{prefix}/{}", given_up.object_key(mapping)));
-        store.put(&key, PutPayload::from_bytes(body)).await.map(|_| ())
+        store.put(&key, PutPayload::from_bytes(body)).await?;
+        Ok(Some(format!("{location}/{key}")))
     }
 }

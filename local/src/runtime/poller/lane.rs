@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use super::buffer::Buffer;
 use super::decide::{Condition, InvokeOutcome, Next, decide, expired_records};
 use super::envelope::{EventRecord, GivenUp, LastInvocation, event_json};
+use super::state::GivenUpBatch;
 use super::status::ShardStatus;
 use super::window::{Ends, MAX_STATE_BYTES, OpenWindow, state_of};
 use super::{Shared, Stop};
@@ -212,6 +213,7 @@ impl Lane {
         match &outcome {
             InvokeOutcome::FunctionError(error) => {
                 work.last = LastInvocation::Unhandled;
+                self.shared.board.update(&self.shard, |line| line.function_errors += 1);
                 self.show_error(format!("function failed: {error}"));
             }
             InvokeOutcome::Answer(_) => work.last = LastInvocation::Answered,
@@ -274,13 +276,19 @@ impl Lane {
             now: self.shared.clock.now(),
         };
         let mut attempts = 0;
-        while let Err(error) = self.shared.destination.keep(&self.shared.mapping.name, &given_up).await {
-            attempts += 1;
-            self.show_error(format!("the on-failure destination did not take a batch: {error}"));
-            if !self.stop.sleep(self.shared.mapping.backoff.delay(attempts)).await {
-                return false;
+        let object = loop {
+            match self.shared.destination.keep(&self.shared.mapping.name, &given_up).await {
+                Ok(object) => break object,
+                Err(error) => {
+                    attempts += 1;
+                    self.show_error(format!("the on-failure destination did not take a batch: {error}"));
+                    if !self.stop.sleep(self.shared.mapping.backoff.delay(attempts)).await {
+                        return false;
+                    }
+                }
             }
-        }
+        };
+        self.remember(&given_up, object);
         self.show_error(format!("gave up {} record(s): {}", records.len(), condition.name()));
         let tally = |line: &mut ShardStatus| {
             line.batches_given_up += 1;
@@ -288,6 +296,26 @@ impl Lane {
         };
         self.checkpoint(batch, work.start, work.end, tally).await;
         true
+    }
+
+    fn remember(&self, given_up: &GivenUp<'_>, object: Option<String>) {
+        let at =
+            |record: Option<&EventRecord>| record.map_or_else(String::new, |r| r.sequence_text.to_string());
+        let batch = GivenUpBatch {
+            at_ms: given_up.now.millis(),
+            shard: given_up.shard.to_owned(),
+            condition: given_up.condition.name().to_owned(),
+            records: given_up.records.len() as u64,
+            from: at(given_up.records.first()),
+            to: at(given_up.records.last()),
+            invocations: given_up.invocations,
+            object,
+        };
+        let given_up = self.shared.state.update(|checkpoints| {
+            checkpoints.remember(batch);
+            checkpoints.given_up.clone()
+        });
+        self.shared.board.show_given_up(given_up);
     }
 
     /// An id for an invocation, from what was invoked, in the form of a UUID.

@@ -44,6 +44,7 @@ pub use config::{
 pub use decide::InvokeOutcome;
 pub use destination::Destination;
 pub(crate) use lane::uuid_form;
+pub use state::GivenUpBatch;
 pub use status::{ShardState, ShardStatus, Status};
 pub use window::{MAX_TUMBLING_WINDOW, OpenWindow};
 
@@ -127,7 +128,12 @@ impl Poller {
         let state = StateFile::open(&config.state_dir.join("checkpoints.json"))?;
         let shared = Arc::new(Shared {
             names: Names::new(&stream.stream_arn, &config.mapping.function),
-            board: Board::new(&config.endpoint, &config.mapping.stream, config.clock.clone()),
+            board: Board::new(
+                &config.endpoint,
+                &config.mapping.stream,
+                state.get().given_up,
+                config.clock.clone(),
+            ),
             kinesis,
             mapping: config.mapping,
             state,
@@ -156,6 +162,7 @@ impl Poller {
     pub async fn stop(mut self, grace: Duration) {
         self.stop.send_replace(true);
         let _ = tokio::time::timeout(grace, &mut self.supervisor).await;
+        self.shared.board.stopped();
         self.shared.board.write_once(&self.status_path);
     }
 }
@@ -181,7 +188,8 @@ impl Shared {
         }
         let shards = self.kinesis.list_shards(&self.mapping.stream).await?;
         let now = self.clock.now();
-        let mut begun = state::Checkpoints { stream_created, ..Default::default() };
+        let given_up = known.given_up;
+        let mut begun = state::Checkpoints { stream_created, given_up, ..Default::default() };
         for shard in shards {
             let mut checkpoint = ShardCheckpoint::default();
             match self.mapping.starting_position {

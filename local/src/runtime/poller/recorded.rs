@@ -191,8 +191,8 @@ impl Stage {
         }
         let failed = Destination::folder(self.folder.path().join("failed")).unwrap();
         let destination = match (self.case["destination"].as_str(), failed) {
-            (Some("sqs" | "sns"), Destination::Objects { store, prefix }) => {
-                Destination::Messages { store, prefix }
+            (Some("sqs" | "sns"), Destination::Objects { store, prefix, location }) => {
+                Destination::Messages { store, prefix, location }
             }
             (_, objects) => objects,
         };

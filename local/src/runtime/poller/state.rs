@@ -19,6 +19,46 @@ pub struct Checkpoints {
     pub stream_created: f64,
     /// Shards by id.
     pub shards: BTreeMap<String, ShardCheckpoint>,
+    /// The newest batches that were given up, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub given_up: Vec<GivenUpBatch>,
+}
+
+/// Batches that are remembered; their objects stay where they are.
+const MAX_GIVEN_UP: usize = 100;
+
+/// A batch that was given up, and where it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GivenUpBatch {
+    /// When, in milliseconds since the epoch.
+    pub at_ms: i64,
+    /// Its shard.
+    pub shard: String,
+    /// Why, as the destination's document names it.
+    pub condition: String,
+    /// How many records.
+    pub records: u64,
+    /// Sequence number of the first.
+    pub from: String,
+    /// Sequence number of the last.
+    pub to: String,
+    /// How often the function was invoked with it.
+    pub invocations: u32,
+    /// The object at the on-failure destination; absent if there is none.
+    pub object: Option<String>,
+}
+
+impl Checkpoints {
+    /// Remember a batch that was given up. One that was given up again after a crash is one.
+    pub fn remember(&mut self, batch: GivenUpBatch) {
+        let same = |known: &GivenUpBatch| {
+            (&known.shard, &known.from, &known.to) == (&batch.shard, &batch.from, &batch.to)
+        };
+        self.given_up.retain(|known| !same(known));
+        self.given_up.push(batch);
+        let surplus = self.given_up.len().saturating_sub(MAX_GIVEN_UP);
+        self.given_up.drain(..surplus);
+    }
 }
 
 /// Where one shard stands.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use weir::clock::{Clock, EpochMicros};
 
-use super::state::{Durability, replace_file};
+use super::state::{Durability, GivenUpBatch, replace_file};
 
 /// What a shard is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -40,6 +40,9 @@ pub struct ShardStatus {
     pub records_delivered: u64,
     /// Batches acknowledged in this run.
     pub batches_delivered: u64,
+    /// Invocations in this run that ended in an error of the function.
+    #[serde(default)]
+    pub function_errors: u64,
     /// Retries that batches now under way have used.
     pub retries_in_progress: u32,
     /// Batches given up in this run.
@@ -62,11 +65,25 @@ pub struct Status {
     pub stream: String,
     /// When this was true.
     pub updated_at_ms: i64,
+    /// Whether the poller had not been stopped then. A killed one leaves `true` and an old time:
+    /// while it runs the file is at most [`HEARTBEAT`] old.
+    #[serde(default)]
+    pub running: bool,
     /// Shards by id.
     pub shards: BTreeMap<String, ShardStatus>,
+    /// The newest batches that this and earlier runs gave up, oldest first.
+    #[serde(default)]
+    pub given_up: Vec<GivenUpBatch>,
 }
 
+/// The file is written at least this often.
+pub const HEARTBEAT: Duration = Duration::from_secs(5);
+
 impl Status {
+    /// Whether the poller runs at `now`, as far as its file tells.
+    pub fn is_running(&self, now: EpochMicros) -> bool {
+        self.running && now.millis() - self.updated_at_ms < 3 * HEARTBEAT.as_millis() as i64
+    }
     /// Whether nothing that was read waits to be acknowledged.
     pub fn is_idle(&self) -> bool {
         self.shards.values().all(|s| s.records_pending == 0)
@@ -90,9 +107,19 @@ pub(super) struct Board {
 
 impl Board {
     /// An empty board.
-    pub(super) fn new(endpoint: &str, stream: &str, clock: Arc<dyn Clock>) -> Self {
-        let status =
-            Status { endpoint: endpoint.to_owned(), stream: stream.to_owned(), ..Default::default() };
+    pub(super) fn new(
+        endpoint: &str,
+        stream: &str,
+        given_up: Vec<GivenUpBatch>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let status = Status {
+            endpoint: endpoint.to_owned(),
+            stream: stream.to_owned(),
+            given_up,
+            running: true,
+            ..Default::default()
+        };
         Self { status: Mutex::new(status), changed: Notify::new(), clock }
     }
 
@@ -111,6 +138,17 @@ impl Board {
         self.changed.notify_one();
     }
 
+    /// Nothing more will change.
+    pub(super) fn stopped(&self) {
+        self.lock().running = false;
+    }
+
+    /// Show what was given up.
+    pub(super) fn show_given_up(&self, given_up: Vec<GivenUpBatch>) {
+        self.lock().given_up = given_up;
+        self.changed.notify_one();
+    }
+
     /// The status now.
     pub(super) fn get(&self) -> Status {
         let mut status = self.lock().clone();
@@ -126,7 +164,7 @@ impl Board {
     pub(super) async fn write_to(&self, path: PathBuf) {
         loop {
             self.write_once(&path);
-            let heartbeat = tokio::time::sleep(Duration::from_secs(5));
+            let heartbeat = tokio::time::sleep(HEARTBEAT);
             tokio::select! { () = self.changed.notified() => {}, () = heartbeat => {} }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }

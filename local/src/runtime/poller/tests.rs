@@ -230,6 +230,18 @@ async fn a_poison_record_is_bisected_out_and_kept() {
     assert_eq!(base64_simd::STANDARD.decode_to_vec(data).unwrap(), b"37");
     let status = poller.status();
     assert_eq!((status.records_delivered(), status.records_given_up()), (99, 1));
+    let line = &status.shards["shardId-000000000000"];
+    assert!(line.function_errors >= 3 + 6, "{line:?}");
+    // What was given up is still known to the next run, and where it lies.
+    poller.stop(Duration::from_secs(5)).await;
+    let poller = Poller::start(bench.config(), function(&seen, |_| success())).await.unwrap();
+    let [batch] = poller.status().given_up.try_into().unwrap();
+    assert_eq!(
+        (batch.condition.as_str(), batch.records, batch.invocations),
+        ("RetryAttemptsExhausted", 1, 3)
+    );
+    let object: Value = serde_json::from_slice(&std::fs::read(batch.object.unwrap()).unwrap()).unwrap();
+    assert_eq!(object, objects[0]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -371,9 +383,12 @@ async fn a_record_that_fits_no_event_is_kept_and_the_rest_is_delivered() {
     assert_eq!(objects[0]["payload"]["Records"][0]["kinesis"]["data"].as_str().unwrap().len(), 6_666_668);
 }
 
-/// Counts records in the window's state, as a function would; notes (records, state got, final, early).
+/// Of each event: records, count in the state it came with, whether final, whether early.
+type WindowNotes = Arc<Mutex<Vec<(usize, u64, bool, bool)>>>;
+
+/// Counts records in the window's state, as a function would.
 fn counting(
-    notes: &Arc<Mutex<Vec<(usize, u64, bool, bool)>>>,
+    notes: &WindowNotes,
     answer: impl Fn(usize, Value) -> Value + Send + Sync + 'static,
 ) -> Arc<dyn Invoke> {
     let notes = notes.clone();
@@ -405,7 +420,7 @@ async fn a_tumbling_window_carries_its_state_to_its_end_through_a_restart() {
     let clock = Arc::new(ManualClock::at(SystemClock.now()));
     config.clock = clock.clone();
     bench.put_numbers(0..20).await;
-    let notes = Arc::default();
+    let notes = WindowNotes::default();
     // The second answer has no state, so its batch is delivered again.
     let forgetful =
         counting(&notes, |call, state| if call == 2 { json!({}) } else { json!({"state": state}) });
@@ -435,7 +450,7 @@ async fn a_window_ends_with_the_next_ones_first_record_and_early_when_its_state_
     bench.put_numbers(0..3).await;
     tokio::time::sleep(Duration::from_millis(2_100)).await;
     bench.put_numbers(3..5).await;
-    let notes = Arc::default();
+    let notes = WindowNotes::default();
     let large = counting(&notes, |call, mut state| {
         if call == 3 {
             state["filler"] = json!("x".repeat(1 << 20));
