@@ -24,7 +24,7 @@ use tokio::sync::{RwLock, oneshot};
 use tokio::task::JoinHandle;
 use weir::clock::Clock;
 
-use super::journal::Journal;
+use super::journal::{Journal, JournalOptions};
 use super::lock::FolderLock;
 use super::poller::kinesis::Kinesis;
 
@@ -38,6 +38,9 @@ const SETTLE: Duration = Duration::from_secs(10);
 /// A PutRecords request may carry 10 MiB of data (Kinesis quota), in base64.
 const MAX_REQUEST_BYTES: usize = 16 << 20;
 
+/// Small enough for any disk, large enough that a stream of a few megabytes is never copied.
+pub const COMPACT_FROM_BYTES: u64 = 64 << 20;
+
 /// How to run the endpoint.
 #[derive(Clone)]
 pub struct EndpointConfig {
@@ -50,6 +53,9 @@ pub struct EndpointConfig {
     /// Flush the disk before every acknowledgement, so that it survives a power cut and not only
     /// the end of the process.
     pub sync: bool,
+    /// A journal smaller than this is never written anew; a larger one stays within twice what the
+    /// streams hold.
+    pub compact_from_bytes: u64,
     /// The clock for the retention of records.
     pub clock: Arc<dyn Clock>,
 }
@@ -79,8 +85,8 @@ impl Endpoint {
             ..StoreOptions::default()
         });
         let now_s = config.clock.now().millis() as f64 / 1_000.0;
-        let journal =
-            Journal::open(&config.state_dir.join("stream.journal"), &store, now_s, config.sync).await?;
+        let options = JournalOptions { sync: config.sync, compact_from_bytes: config.compact_from_bytes };
+        let journal = Journal::open(&config.state_dir.join("stream.journal"), &store, now_s, options).await?;
         let gate = Arc::new(Gate { store, journal: RwLock::new(journal) });
         let app = app.layer(from_fn_with_state(gate, pass)).layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES));
         let listener =
@@ -217,6 +223,7 @@ mod tests {
             port: None,
             enforce_limits: false,
             sync: false,
+            compact_from_bytes: COMPACT_FROM_BYTES,
             clock: Arc::new(SystemClock),
         }
     }
@@ -284,6 +291,39 @@ mod tests {
             assert!(new.len() > old.len() && new.is_sorted(), "{shard}");
         }
         endpoint.stop().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_journal_forgets_what_the_stream_has_while_it_runs() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = EndpointConfig { compact_from_bytes: 40_000, ..config(folder.path()) };
+        let endpoint = Endpoint::start(config.clone()).await.unwrap();
+        endpoint.ensure_stream("clicks", 2).await.unwrap();
+        put(endpoint.client(), 0, 50).await;
+        let journal = folder.path().join("stream.journal");
+        let data = base64_simd::STANDARD.encode_to_string("x".repeat(3_000));
+        let mut largest = 0;
+        for round in 0..40 {
+            endpoint.ensure_stream("short", 1).await.unwrap();
+            let record = json!({"PartitionKey": "k", "Data": data});
+            let body = json!({"StreamName": "short", "Records": [record, record, record]});
+            endpoint.client().call("PutRecords", &body).await.unwrap();
+            put(endpoint.client(), 50 + round, 1).await;
+            largest = largest.max(std::fs::metadata(&journal).unwrap().len());
+            endpoint.client().call("DeleteStream", &json!({"StreamName": "short"})).await.unwrap();
+        }
+        // 40 rounds wrote 500 KB.
+        assert!(largest < 100_000, "{largest}");
+        let before = read_all(endpoint.client()).await;
+        assert_eq!(before.len(), 90);
+        drop(endpoint);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let endpoint = Endpoint::start(config).await.unwrap();
+        assert_eq!(read_all(endpoint.client()).await, before);
+        put(endpoint.client(), 90, 10).await;
+        let after = read_all(endpoint.client()).await;
+        let sequences: std::collections::HashSet<_> = after.iter().map(|r| (&r.0, &r.1)).collect();
+        assert_eq!((after.len(), sequences.len()), (100, 100));
     }
 
     #[tokio::test]

@@ -5,6 +5,11 @@
 //! several times as large, and cannot read on after a write that was cut off; so it is not used.
 //! A line is the CRC-32 of its JSON in hex, a space, the JSON. A last line that was cut off was
 //! never acknowledged and is dropped.
+//!
+//! What the stream has forgotten (past its retention, deleted) goes when the file has grown to
+//! twice its size after the last time: everything the store holds is written to a new file, which
+//! takes the old one's name in one step. So the file is at most twice what the store holds, or the
+//! bound to begin with, and each byte is copied once on average.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -43,17 +48,33 @@ struct Known {
     records: BTreeMap<String, Record>,
 }
 
+/// How to keep a journal.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct JournalOptions {
+    /// Flush the disk with every request, so that an acknowledged record survives a power cut.
+    pub(super) sync: bool,
+    /// A file smaller than this is never written anew.
+    pub(super) compact_from_bytes: u64,
+}
+
 /// The open journal.
 pub(super) struct Journal {
+    path: PathBuf,
     file: File,
+    bytes: u64,
+    compact_at: u64,
     known: BTreeMap<String, Known>,
-    sync: bool,
+    options: JournalOptions,
 }
 
 impl Journal {
-    /// Read the journal of a folder and put everything it holds into an empty store. With `sync`
-    /// an acknowledged record also survives a power cut, at the price of a disk flush a request.
-    pub(super) async fn open(path: &Path, store: &Store, now_s: f64, sync: bool) -> anyhow::Result<Self> {
+    /// Read the journal of a folder and put everything it holds into an empty store.
+    pub(super) async fn open(
+        path: &Path,
+        store: &Store,
+        now_s: f64,
+        options: JournalOptions,
+    ) -> anyhow::Result<Self> {
         let (mut known, mut entries_dropped) = load(path)?;
         for (name, stream) in &mut known {
             entries_dropped |= stream.forget_expired(now_s);
@@ -65,7 +86,9 @@ impl Journal {
         known.values_mut().for_each(|k| k.records.clear());
         let file = File::options().create(true).append(true).open(path);
         let file = file.with_context(|| format!("could not open {}", path.display()))?;
-        Ok(Self { file, known, sync })
+        let bytes = file.metadata()?.len();
+        let compact_at = options.compact_from_bytes.max(2 * bytes);
+        Ok(Self { path: path.to_owned(), file, bytes, compact_at, known, options })
     }
 
     /// Write down what the store holds and the journal does not. Nobody may change the store
@@ -92,9 +115,41 @@ impl Journal {
         }
         if !lines.is_empty() {
             self.file.write_all(&lines).context("could not write the stream's journal")?;
-            if self.sync {
+            if self.options.sync {
                 self.file.sync_data().context("could not flush the stream's journal")?;
             }
+            self.bytes += lines.len() as u64;
+        }
+        if self.bytes >= self.compact_at {
+            // What was asked for is written down; a new file that cannot be made is tried again
+            // when the old one has grown once more.
+            let _ = self.compact(store).await;
+            self.compact_at = self.options.compact_from_bytes.max(2 * self.bytes);
+        }
+        Ok(())
+    }
+
+    /// A new file with what the store holds, in place of the old one. A kill at any moment leaves
+    /// one or the other.
+    async fn compact(&mut self, store: &Store) -> anyhow::Result<()> {
+        let temporary = self.path.with_extension("tmp");
+        let mut out = BufWriter::new(File::create(&temporary)?);
+        for (name, known) in &self.known {
+            known.write_description(&mut out)?;
+            for shard in 0..known.newest.len() {
+                let held = known.held(store, name, shard).await;
+                write_records(&mut out, name, held.into_iter().map(journalled))?;
+            }
+        }
+        let file = out.into_inner()?;
+        file.sync_all()?;
+        let bytes = file.metadata()?.len();
+        fs::rename(&temporary, &self.path)?;
+        // From here on only the new file counts, so nothing may fail before it is taken.
+        self.file = file;
+        self.bytes = bytes;
+        if let (true, Some(folder)) = (self.options.sync, self.path.parent()) {
+            File::open(folder)?.sync_all()?;
         }
         Ok(())
     }
@@ -106,10 +161,32 @@ impl Known {
         let stream = PersistentStream::from_stream(name.to_owned(), stream, counters);
         let description = serde_json::to_vec(&stream)?;
         if description != self.description {
-            write_line(lines, &Entry::Stream(stream))?;
+            let entry = Entry::Stream(stream);
+            write_line(lines, &entry)?;
             self.description = description;
+            if let Entry::Stream(stream) = entry {
+                self.stream = Some(stream);
+            }
         }
         Ok(())
+    }
+
+    /// The stream with its counters, so that new numbers go on after the old ones.
+    fn write_description(&self, out: &mut impl Write) -> anyhow::Result<()> {
+        let Some(stream) = &self.stream else { return Ok(()) };
+        let mut counters = self.next.clone();
+        counters.resize(stream.shards.len(), 0);
+        let counted = PersistentStream { shard_counters: counters, ..stream.clone() };
+        let mut line = Vec::new();
+        write_line(&mut line, &Entry::Stream(counted))?;
+        Ok(out.write_all(&line)?)
+    }
+
+    /// What the store has of a shard.
+    async fn held(&self, store: &Store, name: &str, shard: usize) -> Vec<(String, StoredRecord)> {
+        let begin = sequence::shard_ix_to_hex(shard as i64);
+        let end = sequence::shard_ix_to_hex(shard as i64 + 1);
+        store.get_records_range(name, &format!("{begin}/"), &end).await
     }
 
     async fn take_new_records(&mut self, store: &Store, name: &str, shard: usize, new: &mut Vec<Record>) {
@@ -122,7 +199,10 @@ impl Known {
         let after = self.newest[shard].as_ref().map_or(format!("{begin}/"), |key| format!("{key}\0"));
         for (key, record) in store.get_records_range(name, &after, &end).await {
             self.newest[shard] = Some(key.clone());
-            new.push((key, record.partition_key, record.data, record.approximate_arrival_timestamp));
+            if let Some((shard, index)) = place(&key) {
+                self.count(shard, index + 1);
+            }
+            new.push(journalled((key, record)));
         }
     }
 
@@ -275,22 +355,34 @@ async fn advance_counter(
     Ok(())
 }
 
+fn journalled((key, record): (String, StoredRecord)) -> Record {
+    (key, record.partition_key, record.data, record.approximate_arrival_timestamp)
+}
+
+fn write_records(
+    out: &mut impl Write,
+    name: &str,
+    mut records: impl Iterator<Item = Record>,
+) -> anyhow::Result<()> {
+    let mut line = Vec::new();
+    loop {
+        let chunk: Vec<Record> = records.by_ref().take(500).collect();
+        if chunk.is_empty() {
+            return Ok(());
+        }
+        line.clear();
+        write_line(&mut line, &Entry::Put(name.to_owned(), chunk))?;
+        out.write_all(&line)?;
+    }
+}
+
 /// A new file with only what is known now, in place of the old one.
 fn rewrite(path: &Path, known: &BTreeMap<String, Known>) -> anyhow::Result<()> {
     let temporary: PathBuf = path.with_extension("tmp");
     let mut out = BufWriter::new(File::create(&temporary)?);
     for (name, stream) in known {
-        let Some(description) = &stream.stream else { continue };
-        let mut lines = Vec::new();
-        let counted = PersistentStream { shard_counters: stream.next.clone(), ..description.clone() };
-        write_line(&mut lines, &Entry::Stream(counted))?;
-        let records: Vec<Record> = stream.records.values().cloned().collect();
-        for chunk in records.chunks(500) {
-            write_line(&mut lines, &Entry::Put(name.clone(), chunk.to_vec()))?;
-            out.write_all(&lines)?;
-            lines.clear();
-        }
-        out.write_all(&lines)?;
+        stream.write_description(&mut out)?;
+        write_records(&mut out, name, stream.records.values().cloned())?;
     }
     out.into_inner()?.sync_all()?;
     fs::rename(&temporary, path)?;

@@ -26,7 +26,7 @@ use std::time::Duration;
 use anyhow::Context;
 use weir::clock::Clock;
 
-use endpoint::{ACCOUNT, Endpoint, EndpointConfig, REGION};
+use endpoint::{ACCOUNT, COMPACT_FROM_BYTES, Endpoint, EndpointConfig, REGION};
 use function::{FunctionConfig, FunctionHost, Program};
 use poller::{Destination, Invoke, MappingConfig, Poller, PollerConfig, Report, Status};
 
@@ -65,6 +65,8 @@ pub struct UpConfig {
     pub enforce_limits: bool,
     /// Flush the disk before each acknowledgement to a producer.
     pub sync: bool,
+    /// From which size on the endpoint's journal is compacted.
+    pub compact_from_bytes: u64,
     /// The event source mapping; it also names stream and function.
     pub mapping: MappingConfig,
     /// Where given-up batches go; `None` is the folder `failed`.
@@ -84,6 +86,7 @@ impl UpConfig {
             shards: 2,
             enforce_limits: true,
             sync: false,
+            compact_from_bytes: COMPACT_FROM_BYTES,
             mapping: MappingConfig::new(stream, function),
             destination: None,
             clock,
@@ -140,6 +143,7 @@ async fn start_endpoint(config: &UpConfig) -> anyhow::Result<Endpoint> {
         port: config.port,
         enforce_limits: config.enforce_limits,
         sync: config.sync,
+        compact_from_bytes: config.compact_from_bytes,
         clock: config.clock.clone(),
     })
     .await

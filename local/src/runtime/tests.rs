@@ -22,6 +22,8 @@ fn test_program(test: &str, env: &[(&str, &str)]) -> Program {
 fn config(folder: &Path) -> UpConfig {
     let mut config = UpConfig::new(folder, "clicks", "ingest", Arc::new(SystemClock));
     config.enforce_limits = false;
+    // So that kills meet the journal in the middle of being written anew.
+    config.compact_from_bytes = 1;
     config.mapping.window = Duration::from_millis(50);
     config.mapping.batch_size = 200;
     config.mapping.poll_interval = Duration::from_millis(10);

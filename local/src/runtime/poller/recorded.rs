@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use weir::clock::{Clock, EpochMicros, ManualClock, SystemClock};
 
 use super::*;
-use crate::runtime::endpoint::{Endpoint, EndpointConfig};
+use crate::runtime::endpoint::{COMPACT_FROM_BYTES, Endpoint, EndpointConfig};
 use crate::runtime::function::{FunctionConfig, FunctionHost, Program};
 
 const RECORDED: &str = include_str!("../../../../tests/fixtures/event_source_mapping/recorded.json");
@@ -135,6 +135,7 @@ impl Stage {
             port: None,
             enforce_limits: false,
             sync: false,
+            compact_from_bytes: COMPACT_FROM_BYTES,
             clock: Arc::new(SystemClock),
         })
         .await

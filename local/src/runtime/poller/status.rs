@@ -66,7 +66,7 @@ pub struct Status {
     /// When this was true.
     pub updated_at_ms: i64,
     /// Whether the poller had not been stopped then. A killed one leaves `true` and an old time:
-    /// while it runs the file is at most [`HEARTBEAT`] old.
+    /// while it runs the file is a few seconds old.
     #[serde(default)]
     pub running: bool,
     /// Shards by id.
@@ -77,7 +77,7 @@ pub struct Status {
 }
 
 /// The file is written at least this often.
-pub const HEARTBEAT: Duration = Duration::from_secs(5);
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(5);
 
 impl Status {
     /// Whether the poller runs at `now`, as far as its file tells.

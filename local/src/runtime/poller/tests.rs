@@ -12,7 +12,7 @@ use weir::clock::{Clock, EpochMicros, ManualClock, SystemClock};
 
 use super::decide::Policy;
 use super::*;
-use crate::runtime::endpoint::{Endpoint, EndpointConfig};
+use crate::runtime::endpoint::{COMPACT_FROM_BYTES, Endpoint, EndpointConfig};
 
 const STREAM: &str = "clicks";
 
@@ -32,6 +32,7 @@ impl Bench {
             port: None,
             enforce_limits: false,
             sync: false,
+            compact_from_bytes: COMPACT_FROM_BYTES,
             clock: Arc::new(SystemClock),
         })
         .await
