@@ -15,9 +15,8 @@ pub struct Config {
     pub catalog: CatalogAddress,
     /// `WEIR_TABLE`, or the tables of `WEIR_TABLES`, which share the stream by their `weir.route`
     pub tables: Vec<String>,
-    /// `WEIR_STREAM_IDENTITY`: tells a stream from one made again under the same name; asked of the
-    /// stream (its creation time) unless set
-    pub stream_identity: Option<String>,
+    /// `WEIR_STREAM_IDENTITY`
+    pub stream_identity: StreamIdentity,
     /// `WEIR_DEADLINE_RESERVE`
     pub deadline_reserve: Reserve,
     /// `AWS_LAMBDA_FUNCTION_NAME`
@@ -65,6 +64,17 @@ pub enum CatalogAddress {
     },
 }
 
+/// What tells a stream from one made again under the same name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StreamIdentity {
+    /// Asked of the stream: when it was made.
+    Ask,
+    /// As set: any text that is another one for another stream.
+    Set(String),
+    /// Nothing: who says so never makes a stream again under the same name.
+    ArnOnly,
+}
+
 /// How much of an invocation's time is kept to commit what is there and answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reserve {
@@ -85,7 +95,7 @@ impl Reserve {
     }
 }
 
-/// `AWS_*` settings that the store's client takes. Secrets are not printed.
+/// `AWS_*` settings that the clients take. Secrets are not printed.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct AwsSettings(pub Vec<(&'static str, String)>);
 
@@ -95,8 +105,15 @@ impl fmt::Debug for AwsSettings {
     }
 }
 
-/// What the S3 client understands of the environment.
-const AWS_NAMES: [&str; 14] = [
+impl AwsSettings {
+    /// One of them.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// What the clients of S3 and Kinesis understand of the environment.
+const AWS_NAMES: [&str; 15] = [
     "AWS_REGION",
     "AWS_DEFAULT_REGION",
     "AWS_ACCESS_KEY_ID",
@@ -104,6 +121,7 @@ const AWS_NAMES: [&str; 14] = [
     "AWS_SESSION_TOKEN",
     "AWS_ENDPOINT_URL",
     "AWS_ENDPOINT_URL_S3",
+    "AWS_ENDPOINT_URL_KINESIS",
     "AWS_ALLOW_HTTP",
     "AWS_VIRTUAL_HOSTED_STYLE_REQUEST",
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
@@ -138,7 +156,11 @@ impl Config {
             lake: lake(get("WEIR_LAKE"))?,
             catalog: catalog(get("WEIR_CATALOG"))?,
             tables: tables(get("WEIR_TABLE"), get("WEIR_TABLES"))?,
-            stream_identity: get("WEIR_STREAM_IDENTITY"),
+            stream_identity: match get("WEIR_STREAM_IDENTITY") {
+                None => StreamIdentity::Ask,
+                Some(text) if text == "arn-only" => StreamIdentity::ArnOnly,
+                Some(text) => StreamIdentity::Set(text),
+            },
             deadline_reserve: reserve(get("WEIR_DEADLINE_RESERVE"))?,
             function_name: get("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|| "ingest".to_owned()),
             aws: AwsSettings(AWS_NAMES.iter().filter_map(|n| get(n).map(|v| (*n, v))).collect()),
@@ -285,7 +307,7 @@ mod tests {
         assert_eq!(config.catalog, CatalogAddress::InLake);
         assert_eq!(config.tables, ["clickstream"]);
         assert_eq!(config.deadline_reserve, Reserve::Default);
-        assert_eq!(config.stream_identity, None);
+        assert_eq!(config.stream_identity, StreamIdentity::Ask);
     }
 
     #[test]
@@ -303,7 +325,7 @@ mod tests {
         assert_eq!(config.lake, LakeAddress::Folder("/tmp/lake".into()));
         assert_eq!(config.catalog, CatalogAddress::Glue { database: "db".into() });
         assert_eq!(config.tables, ["a", "b_2"]);
-        assert_eq!(config.stream_identity.as_deref(), Some("2026-11-20"));
+        assert_eq!(config.stream_identity, StreamIdentity::Set("2026-11-20".into()));
         assert_eq!(config.deadline_reserve, Reserve::Set(Duration::from_millis(1500)));
         assert_eq!(config.aws.0, [("AWS_SECRET_ACCESS_KEY", "hush".to_owned())]);
         assert!(!format!("{config:?}").contains("hush"));

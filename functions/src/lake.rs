@@ -13,11 +13,13 @@ use weir::metrics::{BatchMetrics, RequestCounts, StageTimes};
 use weir::pipeline::{Attempt, Ingest};
 
 use crate::context::{CatalogAddress, Config};
+use crate::identity::StreamIdentities;
 use crate::ingest::{Process, Processed};
 
 /// Writes events into the lake.
 pub struct LakeProcess {
     ingest: Ingest,
+    identities: StreamIdentities,
     clock: Arc<dyn Clock>,
     /// Tells this process from any other, for attempt ids.
     nonce: u64,
@@ -49,11 +51,11 @@ pub async fn connect(config: &Config) -> Result<LakeProcess> {
         tables.push(catalog.table(table).await?);
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let identity = config.stream_identity.clone().unwrap_or_default();
-    let ingest = Ingest::new(lake, catalog, tables, identity, clock.clone());
+    let identities = StreamIdentities::new(config);
+    let ingest = Ingest::new(lake, catalog, tables, String::new(), clock.clone());
     // The hasher's keys are random in each process.
     let nonce = std::hash::RandomState::new().build_hasher().finish();
-    Ok(LakeProcess { ingest, clock, nonce, attempts: 0 })
+    Ok(LakeProcess { ingest, identities, clock, nonce, attempts: 0 })
 }
 
 impl Process for LakeProcess {
@@ -61,6 +63,10 @@ impl Process for LakeProcess {
         let now = self.clock.now();
         self.attempts += 1;
         let id = format!("{:016x}-{:x}-{}", self.nonce, now.0, self.attempts);
+        if let Some(origin) = &event.origin {
+            let identity = self.identities.of(&origin.stream_arn, now).await?;
+            self.ingest.identify(&origin.stream_arn, identity);
+        }
         let build_until = EpochMicros(now.0.saturating_add(time_left.as_micros() as i64));
         let done = self.ingest.process(&Attempt { event, id: &id, build_until }).await?;
         let requests = RequestCounts {
@@ -88,5 +94,53 @@ impl Process for LakeProcess {
             ..BatchMetrics::default()
         };
         Ok(Processed { first_uncommitted: done.first_uncommitted, metrics })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use weir::catalog::{apply, plan_apply};
+    use weir::schema::TableInput;
+    use weir::unpack::{UnpackLimits, Unpacker};
+
+    use super::*;
+    use crate::context::StreamIdentity;
+
+    #[tokio::test]
+    async fn a_warm_process_takes_the_same_numbers_of_a_stream_made_again_for_other_records() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("file://{}", folder.path().display());
+        let config = |identity: &str| {
+            let settings = [
+                ("WEIR_LAKE", url.as_str()),
+                ("WEIR_TABLE", "clickstream"),
+                ("WEIR_STREAM_IDENTITY", identity),
+            ];
+            Config::from_env(|name| settings.iter().find(|s| s.0 == name).map(|s| s.1.to_owned())).unwrap()
+        };
+        let lake = LakeStore::open(&url, &[]).unwrap();
+        let catalog = FolderCatalog::new(lake.object_store(), lake.path("").unwrap(), url.as_str());
+        let table = TableInput::from_json(include_str!("../../schemas/clickstream.json")).unwrap();
+        apply(&plan_apply(&[table], &catalog, &url).await.unwrap(), &catalog).await.unwrap();
+
+        let data = r#"{"event_id":"a","event_type":"click","event_time":"2025-01-02T03:04:05Z"}"#;
+        let event = serde_json::json!({"Records": [{
+            "eventID": "shardId-000000000000:1", "eventSource": "aws:kinesis",
+            "eventSourceARN": "arn:aws:kinesis:us-east-1:1:stream/clicks",
+            "kinesis": {"sequenceNumber": "1", "partitionKey": "k", "approximateArrivalTimestamp": 1_767_322_000.5,
+                "data": base64_simd::STANDARD.encode_to_string(data)},
+        }]})
+        .to_string();
+        let mut process = connect(&config("2025")).await.unwrap();
+        for (identity, rows) in [("2025", 1), ("2025", 1), ("2026", 2), ("2026", 2)] {
+            process.identities = StreamIdentities::new(&config(identity));
+            assert_eq!(config(identity).stream_identity, StreamIdentity::Set(identity.into()));
+            let mut parsed = ParsedEvent::default();
+            parsed.parse(&mut Unpacker::new(UnpackLimits::default()), event.as_bytes()).unwrap();
+            let done = process.process(&mut parsed, Duration::from_secs(60)).await.unwrap();
+            assert_eq!(done.first_uncommitted, None);
+            let files = weir::commit::reader::live_files(&lake, None).await.unwrap();
+            assert_eq!(files.iter().map(|f| f.file.rows).sum::<u64>(), rows, "{identity}");
+        }
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod context;
 pub mod emf;
+pub mod identity;
 pub mod ingest;
 pub mod lake;
 mod runtime;

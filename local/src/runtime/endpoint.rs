@@ -326,6 +326,37 @@ mod tests {
         assert_eq!((after.len(), sequences.len()), (100, 100));
     }
 
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_function_hears_of_a_stream_made_again_within_a_minute() {
+        use weir::clock::EpochMicros;
+        let folder = tempfile::tempdir().unwrap();
+        let endpoint = Endpoint::start(config(folder.path())).await.unwrap();
+        let arn = endpoint.ensure_stream("clicks", 1).await.unwrap();
+        let aws = weir_functions::context::AwsSettings(vec![
+            ("AWS_ENDPOINT_URL_KINESIS", endpoint.url()),
+            ("AWS_ACCESS_KEY_ID", "x".to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", "x".to_owned()),
+        ]);
+        let mut identities = weir_functions::identity::StreamIdentities::of_the_stream(aws);
+        let at = |seconds: i64| EpochMicros(seconds * 1_000_000);
+        let first = identities.of(&arn, at(0)).await.unwrap();
+        let created = endpoint.client().describe("clicks").await.unwrap().stream_creation_timestamp;
+        assert_eq!(first, format!("{:.0}", created * 1_000.0));
+        endpoint.client().call("DeleteStream", &json!({"StreamName": "clicks"})).await.unwrap();
+        // Nobody to ask: what is known serves for ten minutes.
+        assert_eq!(identities.of(&arn, at(61)).await.unwrap(), first);
+        assert!(identities.of(&arn, at(700)).await.unwrap_err().retryable());
+        // The endpoint's times are whole seconds.
+        tokio::time::sleep(Duration::from_millis(1_050)).await;
+        endpoint.ensure_stream("clicks", 1).await.unwrap();
+        assert_eq!(identities.of(&arn, at(59)).await.unwrap(), first);
+        let second = identities.of(&arn, at(61)).await.unwrap();
+        assert_ne!(second, first);
+        endpoint.stop().await;
+        // Not asked again within the minute.
+        assert_eq!(identities.of(&arn, at(120)).await.unwrap(), second);
+    }
+
     #[tokio::test]
     async fn a_full_request_is_taken() {
         let folder = tempfile::tempdir().unwrap();

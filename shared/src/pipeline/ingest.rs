@@ -24,6 +24,8 @@ pub struct Ingest {
     tables: Vec<Arc<TableSchema>>,
     /// Beside the ARN, what tells this incarnation of the stream from one made again.
     stream_identity: String,
+    /// The same by ARN, where it is known only with the event.
+    identities: HashMap<String, String>,
     clock: Arc<dyn Clock>,
     warm: HashMap<(String, String), Warm>,
     registered: BTreeSet<(String, String)>,
@@ -74,8 +76,17 @@ impl Ingest {
         stream_identity: String,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let (warm, registered) = (HashMap::new(), BTreeSet::new());
-        Self { lake, catalog, tables, stream_identity, clock, warm, registered }
+        let (warm, registered, identities) = (HashMap::new(), BTreeSet::new(), HashMap::new());
+        Self { lake, catalog, tables, stream_identity, identities, clock, warm, registered }
+    }
+
+    /// Say which incarnation of a stream the next events come from. What is remembered of another
+    /// one is forgotten: its commits say nothing about this one's records.
+    pub fn identify(&mut self, stream_arn: &str, identity: String) {
+        if self.identities.get(stream_arn) != Some(&identity) {
+            self.warm.retain(|(arn, _), _| arn != stream_arn);
+            self.identities.insert(stream_arn.to_owned(), identity);
+        }
     }
 
     /// Commit what of the event no commit lists.
@@ -95,7 +106,8 @@ impl Ingest {
             if self.warm.len() >= MAX_WARM_SHARDS {
                 self.warm.clear();
             }
-            let identity = format!("{}{}", origin.stream_arn, self.stream_identity);
+            let identity = self.identities.get(&origin.stream_arn).unwrap_or(&self.stream_identity);
+            let identity = format!("{}{identity}", origin.stream_arn);
             let shard = Shard {
                 stream: origin.stream_name().into(),
                 stream_key: stream_key(origin.stream_name(), &identity).into(),

@@ -1,0 +1,255 @@
+//! The ARN of a stream → what tells it from one made again under the same name: when it was made,
+//! asked of the stream itself.
+//!
+//! A stream made again begins its numbers anew, so that under the ARN alone its records could look
+//! committed and be passed over in silence. The event does not say when the stream was made;
+//! `DescribeStreamSummary` does, which the role that reads the stream may call anyway. It is asked
+//! with a process's first event and once a minute after that, never at init and never per batch,
+//! with the signature and the client of the store: no SDK. A stream that cannot be asked is a bad
+//! moment, and nothing is acknowledged.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use object_store::aws::{AwsAuthorizer, AwsCredential};
+use object_store::client::{
+    ClientOptions, HttpClient, HttpConnector, HttpRequest, HttpRequestBody, ReqwestConnector,
+};
+use object_store::{ClientConfigKey, HeaderValue};
+use serde::Deserialize;
+use weir::clock::EpochMicros;
+use weir::{Error, Result};
+
+use crate::context::{AwsSettings, Config, LakeAddress, StreamIdentity};
+
+/// How long an answer is taken as it is. Deleting a stream, making it again and mapping it to the
+/// function takes the service longer than this.
+const FRESH: Duration = Duration::from_secs(60);
+/// How long an answer serves when the service does not give another one (it answers 20 requests a
+/// second for all functions of an account).
+const STALE: Duration = Duration::from_secs(600);
+/// One try; the mapping delivers the batch again if it was in vain.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The streams a process has met.
+#[derive(Debug)]
+pub struct StreamIdentities {
+    source: Source,
+    known: HashMap<String, (String, EpochMicros)>,
+}
+
+#[derive(Debug)]
+enum Source {
+    /// As set.
+    Fixed(String),
+    /// The stream.
+    Ask { aws: AwsSettings, client: Option<HttpClient> },
+}
+
+impl StreamIdentities {
+    /// As the settings say. A lake in a folder of one machine is far from AWS: there it is what is
+    /// set, or the ARN alone.
+    pub fn new(config: &Config) -> Self {
+        let source = match (&config.stream_identity, &config.lake) {
+            (StreamIdentity::Set(identity), _) => Source::Fixed(identity.clone()),
+            (StreamIdentity::ArnOnly, _) | (StreamIdentity::Ask, LakeAddress::Folder(_)) => {
+                Source::Fixed(String::new())
+            }
+            (StreamIdentity::Ask, LakeAddress::S3 { .. }) => Self::asking(config.aws.clone()),
+        };
+        Self { source, known: HashMap::new() }
+    }
+
+    /// Always of the stream, whatever the lake.
+    pub fn of_the_stream(aws: AwsSettings) -> Self {
+        Self { source: Self::asking(aws), known: HashMap::new() }
+    }
+
+    fn asking(aws: AwsSettings) -> Source {
+        Source::Ask { aws, client: None }
+    }
+
+    /// The identity of the stream at `now`.
+    ///
+    /// # Errors
+    /// Retryable: the stream does not answer, and has not for a while.
+    pub async fn of(&mut self, stream_arn: &str, now: EpochMicros) -> Result<String> {
+        let (aws, client) = match &mut self.source {
+            Source::Fixed(identity) => return Ok(identity.clone()),
+            Source::Ask { aws, client } => (aws, client),
+        };
+        let age = |asked: EpochMicros| Duration::from_micros(now.0.saturating_sub(asked.0).unsigned_abs());
+        let known = self.known.get(stream_arn);
+        if let Some((identity, _)) = known.filter(|(_, asked)| age(*asked) < FRESH) {
+            return Ok(identity.clone());
+        }
+        match ask(aws, client, stream_arn).await {
+            Ok(identity) => {
+                self.known.insert(stream_arn.to_owned(), (identity.clone(), now));
+                Ok(identity)
+            }
+            Err(error) => match known.filter(|(_, asked)| age(*asked) < STALE) {
+                Some((identity, _)) => Ok(identity.clone()),
+                None => Err(error),
+            },
+        }
+    }
+}
+
+/// Milliseconds since the epoch at which the stream was made, as text.
+async fn ask(aws: &AwsSettings, client: &mut Option<HttpClient>, stream_arn: &str) -> Result<String> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Answer {
+        stream_description_summary: Summary,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Summary {
+        stream_creation_timestamp: f64,
+    }
+    let failed = |source: Box<dyn std::error::Error + Send + Sync>| Error::Store {
+        operation: "ask when the stream was made (DescribeStreamSummary; or set WEIR_STREAM_IDENTITY):",
+        object: stream_arn.to_owned(),
+        retryable: true,
+        source,
+    };
+    let endpoint = endpoint(aws, stream_arn).map_err(|e| failed(e.into()))?;
+    if client.is_none() {
+        *client = Some(connect(&endpoint).map_err(|e| failed(e.into()))?);
+    }
+    let Some(client) = client else { return Err(failed("no client".into())) };
+    let request = request(aws, &endpoint, stream_arn).map_err(|e| failed(e.into()))?;
+    let response = client.execute(request).await.map_err(|e| failed(e.into()))?;
+    let status = response.status();
+    let body = response.into_body().bytes().await.map_err(|e| failed(e.into()))?;
+    if !status.is_success() {
+        let said: String = String::from_utf8_lossy(&body).chars().take(300).collect();
+        return Err(failed(format!("{status}: {said}").into()));
+    }
+    let answer: Answer = serde_json::from_slice(&body).map_err(|e| failed(e.into()))?;
+    Ok(format!("{:.0}", answer.stream_description_summary.stream_creation_timestamp * 1_000.0))
+}
+
+fn region(stream_arn: &str) -> Option<&str> {
+    stream_arn.split(':').nth(3).filter(|region| !region.is_empty())
+}
+
+fn endpoint(aws: &AwsSettings, stream_arn: &str) -> std::result::Result<String, String> {
+    let set = aws.get("AWS_ENDPOINT_URL_KINESIS").or_else(|| aws.get("AWS_ENDPOINT_URL"));
+    if let Some(endpoint) = set {
+        return Ok(endpoint.trim_end_matches('/').to_owned());
+    }
+    let region = region(stream_arn).ok_or("the ARN names no region")?;
+    let suffix = if stream_arn.starts_with("arn:aws-cn:") { ".cn" } else { "" };
+    Ok(format!("https://kinesis.{region}.amazonaws.com{suffix}"))
+}
+
+fn connect(endpoint: &str) -> object_store::Result<HttpClient> {
+    let allow_http = endpoint.starts_with("http://").to_string();
+    let options = ClientOptions::new()
+        .with_timeout(PATIENCE)
+        .with_connect_timeout(PATIENCE)
+        .with_config(ClientConfigKey::AllowHttp, allow_http);
+    ReqwestConnector::default().connect(&options)
+}
+
+fn request(aws: &AwsSettings, endpoint: &str, arn: &str) -> std::result::Result<HttpRequest, String> {
+    let key = |name: &str| aws.get(name).map(str::to_owned).ok_or(format!("{name} is not set"));
+    let credential = AwsCredential {
+        key_id: key("AWS_ACCESS_KEY_ID")?,
+        secret_key: key("AWS_SECRET_ACCESS_KEY")?,
+        token: key("AWS_SESSION_TOKEN").ok(),
+    };
+    // The name alone is the caller's own account's stream; some endpoints know nothing but names.
+    let name = arn.rsplit('/').next().unwrap_or_default();
+    let body = serde_json::json!({"StreamARN": arn, "StreamName": name}).to_string();
+    let mut request = HttpRequest::new(HttpRequestBody::from(body));
+    *request.method_mut() = "POST".parse().map_err(|_| "no method")?;
+    *request.uri_mut() = format!("{endpoint}/").parse().map_err(|e| format!("{endpoint}: {e}"))?;
+    let headers = request.headers_mut();
+    headers.insert("content-type", HeaderValue::from_static("application/x-amz-json-1.1"));
+    headers.insert("x-amz-target", HeaderValue::from_static("Kinesis_20131202.DescribeStreamSummary"));
+    let region = region(arn).ok_or("the ARN names no region")?;
+    AwsAuthorizer::new(&credential, "kinesis", region).authorize(&mut request, None);
+    Ok(request)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::Config;
+
+    const ARN: &str = "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks";
+
+    fn settings(list: &[(&'static str, &str)]) -> AwsSettings {
+        AwsSettings(list.iter().map(|(name, value)| (*name, (*value).to_owned())).collect())
+    }
+
+    #[test]
+    fn the_service_of_the_streams_region_is_asked_unless_an_endpoint_is_set() {
+        let cases: [(&[(&'static str, &str)], &str, &str); 4] = [
+            (&[], ARN, "https://kinesis.eu-west-1.amazonaws.com"),
+            (&[], "arn:aws-cn:kinesis:cn-north-1:1:stream/s", "https://kinesis.cn-north-1.amazonaws.com.cn"),
+            (&[("AWS_ENDPOINT_URL", "http://127.0.0.1:1/")], ARN, "http://127.0.0.1:1"),
+            (
+                &[("AWS_ENDPOINT_URL", "http://127.0.0.1:1"), ("AWS_ENDPOINT_URL_KINESIS", "http://k:2")],
+                ARN,
+                "http://k:2",
+            ),
+        ];
+        for (set, arn, expected) in cases {
+            assert_eq!(endpoint(&settings(set), arn).unwrap(), expected);
+        }
+        assert!(endpoint(&settings(&[]), "clicks").is_err());
+    }
+
+    #[test]
+    fn a_request_is_signed_for_kinesis_with_the_roles_keys() {
+        let keys = [
+            ("AWS_ACCESS_KEY_ID", "AKID"),
+            ("AWS_SECRET_ACCESS_KEY", "secret"),
+            ("AWS_SESSION_TOKEN", "token"),
+        ];
+        let request = request(&settings(&keys), "https://kinesis.eu-west-1.amazonaws.com", ARN).unwrap();
+        let header = |name: &str| request.headers()[name].to_str().unwrap().to_owned();
+        let authorization = header("authorization");
+        assert!(authorization.contains("Credential=AKID/"), "{authorization}");
+        assert!(authorization.contains("/eu-west-1/kinesis/aws4_request"), "{authorization}");
+        assert!(authorization.contains("x-amz-security-token;x-amz-target"), "{authorization}");
+        assert_eq!(header("host"), "kinesis.eu-west-1.amazonaws.com");
+        assert!(super::request(&settings(&keys[..1]), "https://x", ARN).unwrap_err().contains("SECRET"));
+    }
+
+    #[tokio::test]
+    async fn what_is_set_is_not_asked_and_a_stream_that_cannot_be_asked_is_a_bad_moment() {
+        let config = |lake: &str, identity: Option<&str>| {
+            let settings = [("WEIR_LAKE", Some(lake)), ("WEIR_TABLE", Some("t"))];
+            let settings = settings.into_iter().chain([
+                ("WEIR_STREAM_IDENTITY", identity),
+                ("AWS_ACCESS_KEY_ID", Some("x")),
+                ("AWS_SECRET_ACCESS_KEY", Some("x")),
+                ("AWS_ENDPOINT_URL_KINESIS", Some("http://127.0.0.1:1")),
+            ]);
+            let settings: Vec<_> = settings.collect();
+            Config::from_env(|n| settings.iter().find(|s| s.0 == n)?.1.map(str::to_owned)).unwrap()
+        };
+        let cases = [
+            ("s3://bucket", Some("2026"), Some("2026")),
+            ("s3://bucket", Some("arn-only"), Some("")),
+            ("file:///lake", None, Some("")),
+            ("s3://bucket", None, None),
+        ];
+        for (lake, set, expected) in cases {
+            let identity = StreamIdentities::new(&config(lake, set)).of(ARN, EpochMicros(0)).await;
+            match (identity, expected) {
+                (Ok(identity), Some(expected)) => assert_eq!(identity, expected),
+                (Err(error), None) => {
+                    assert!(error.retryable());
+                    assert!(error.to_string().contains("WEIR_STREAM_IDENTITY"), "{error}");
+                }
+                (other, _) => panic!("{lake} {set:?}: {other:?}"),
+            }
+        }
+    }
+}
