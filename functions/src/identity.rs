@@ -188,7 +188,8 @@ mod tests {
 
     #[test]
     fn the_service_of_the_streams_region_is_asked_unless_an_endpoint_is_set() {
-        let cases: [(&[(&'static str, &str)], &str, &str); 4] = [
+        type Set = &'static [(&'static str, &'static str)];
+        let cases: [(Set, &str, &str); 4] = [
             (&[], ARN, "https://kinesis.eu-west-1.amazonaws.com"),
             (&[], "arn:aws-cn:kinesis:cn-north-1:1:stream/s", "https://kinesis.cn-north-1.amazonaws.com.cn"),
             (&[("AWS_ENDPOINT_URL", "http://127.0.0.1:1/")], ARN, "http://127.0.0.1:1"),

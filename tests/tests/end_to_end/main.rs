@@ -3,5 +3,6 @@
 
 mod environment;
 mod ingest;
+mod producers;
 mod programs;
 mod up;
