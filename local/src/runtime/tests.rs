@@ -67,6 +67,31 @@ async fn a_function_process_gets_every_record_and_status_says_so() {
     assert!(status.shards.values().all(|s| s.checkpoint.is_some() && s.records_pending == 0), "{status:?}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_ends_the_function_is_bisected_out_kept_and_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let env = [("TEST_ROLE", "scripted"), ("TEST_SCRIPT", "poison 37")];
+    let mut config = config(folder.path());
+    config.shards = 1;
+    config.mapping.policy.maximum_retry_attempts = Some(1);
+    config.mapping.backoff =
+        poller::Backoff { first: Duration::from_millis(1), longest: Duration::from_millis(5) };
+    let running = up(config, HostedFunction::new(test_program(HOSTED, &env))).await.unwrap();
+    assert!(put(running.endpoint().client(), 0..100).await);
+    let done = |status: &Status| (status.records_delivered(), status.records_given_up());
+    eventually("99 records and one given up", || done(&running.status()) == (99, 1)).await;
+    running.stop().await;
+    let status = read_status(folder.path()).unwrap().unwrap();
+    let line = &status.shards["shardId-000000000000"];
+    // The poison is met in each half of a half, and once more when it is alone.
+    assert!((7..=12).contains(&line.function_errors), "{line:?}");
+    assert!(line.last_error.as_ref().unwrap().contains("RetryAttemptsExhausted"), "{line:?}");
+    assert!(!status.running);
+    let object = status.given_up[0].object.as_ref().unwrap();
+    let object: Value = serde_json::from_slice(&std::fs::read(object).unwrap()).unwrap();
+    assert_eq!(object["payload"]["Records"][0]["kinesis"]["data"], "Mzc=");
+}
+
 /// A runtime in a process of its own, whose function writes down what it gets; a no-op otherwise.
 #[test]
 fn as_runtime() {

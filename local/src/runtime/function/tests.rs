@@ -82,10 +82,18 @@ fn as_function() {
 }
 
 /// What a script says to an event: where to post, and what. `answer TEXT` posts the text, `raise`
-/// fails, `report` reports the records whose data says `should_fail`.
+/// fails, `report` reports the records whose data says `should_fail`, `poison DATA` ends the process
+/// if a record has that data.
 fn scripted(script: &str, event: &str) -> (&'static str, String) {
     if let Some(answer) = script.strip_prefix("answer") {
         return ("response", answer.trim_start().to_owned());
+    }
+    let poison = script.strip_prefix("poison ").map(|data| base64_simd::STANDARD.encode_to_string(data));
+    if let Some(poison) = poison {
+        if event.contains(&format!("\"data\":\"{poison}\"")) {
+            std::process::abort();
+        }
+        return ("response", r#"{"batchItemFailures":[]}"#.to_owned());
     }
     if script == "raise" {
         return ("error", r#"{"errorType":"Exception","errorMessage":"Failed!"}"#.to_owned());
