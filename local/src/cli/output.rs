@@ -47,8 +47,8 @@ pub(super) fn megabytes(bytes: u64) -> String {
 /// Milliseconds in the largest unit that keeps two digits.
 pub(super) fn span(ms: i64) -> String {
     match ms {
-        ..0 => "0 s".to_owned(),
-        0..1_000 => format!("{ms} ms"),
+        ..=0 => "0 s".to_owned(),
+        1..1_000 => format!("{ms} ms"),
         1_000..120_000 => format!("{:.1} s", ms as f64 / 1e3),
         120_000..7_200_000 => format!("{:.1} min", ms as f64 / 6e4),
         7_200_000..172_800_000 => format!("{:.1} h", ms as f64 / 3.6e6),
@@ -60,8 +60,14 @@ pub(super) fn span(ms: i64) -> String {
 mod tests {
     #[test]
     fn spans_are_rounded() {
-        let cases =
-            [(-5, "0 s"), (12, "12 ms"), (1_250, "1.2 s"), (150_000, "2.5 min"), (9_000_000, "2.5 h")];
+        let cases = [
+            (-5, "0 s"),
+            (0, "0 s"),
+            (12, "12 ms"),
+            (1_250, "1.2 s"),
+            (150_000, "2.5 min"),
+            (9_000_000, "2.5 h"),
+        ];
         for (ms, expected) in cases {
             assert_eq!(super::span(ms), expected);
         }
