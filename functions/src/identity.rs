@@ -22,8 +22,8 @@ use weir::{Error, Result};
 
 use crate::context::{AwsSettings, Config, LakeAddress, StreamIdentity};
 
-/// How long an answer is taken as it is. Deleting a stream, making it again and mapping it to the
-/// function takes the service longer than this.
+/// How long an answer is taken as it is. Who deletes a stream, makes it again and maps it to the
+/// function waits this long in between (docs/OPERATIONS.md).
 const FRESH: Duration = Duration::from_secs(60);
 /// How long an answer serves when the service does not give another one (it answers 20 requests a
 /// second for all functions of an account).
