@@ -117,7 +117,8 @@ impl ShardWriter {
         Self::with_folding(lake, shard, Folding::default())
     }
 
-    pub(crate) fn with_folding(lake: LakeStore, shard: Shard, folding: Folding) -> Self {
+    /// Cold, with other bounds of what is folded and remembered.
+    pub fn with_folding(lake: LakeStore, shard: Shard, folding: Folding) -> Self {
         let log = LakeLog::new(lake.clone(), ChainKey::of(&shard));
         Self { lake, log, shard, known: Known::new(folding), in_doubt: false }
     }

@@ -14,15 +14,15 @@ use crate::limits;
 use crate::naming::LogEntry;
 use crate::record::SequenceNumber;
 
-/// When to fold and how much to remember. Tests use small numbers to reach every path.
+/// When to fold and how much to remember. Small numbers reach every path with a short chain.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Folding {
+pub struct Folding {
     /// Versions between two checkpoints.
-    pub(crate) every: u64,
+    pub every: u64,
     /// Versions of a segment; a checkpoint keeps at least as many.
-    pub(crate) segment: usize,
+    pub segment: usize,
     /// Commits kept in memory, encoded (20–40 KB each at 10,000 records).
-    pub(crate) commits: usize,
+    pub commits: usize,
 }
 
 impl Default for Folding {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::catalog::Catalog;
 use crate::clock::{Clock, EpochMicros};
-use crate::commit::{LakeStore, PositionSet, Requests, ShardWriter};
+use crate::commit::{Folding, LakeStore, PositionSet, Requests, ShardWriter};
 use crate::error::Result;
 use crate::event::ParsedEvent;
 use crate::naming::{QUARANTINE_TABLE, stream_key};
@@ -25,6 +25,7 @@ pub struct Ingest {
     /// Beside the ARN, what tells this incarnation of the stream from one made again.
     stream_identity: String,
     clock: Arc<dyn Clock>,
+    folding: Folding,
     warm: HashMap<(String, String), Warm>,
     registered: BTreeSet<(String, String)>,
 }
@@ -74,8 +75,14 @@ impl Ingest {
         stream_identity: String,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let (warm, registered) = (HashMap::new(), BTreeSet::new());
-        Self { lake, catalog, tables, stream_identity, clock, warm, registered }
+        let (folding, warm, registered) = (Folding::default(), HashMap::new(), BTreeSet::new());
+        Self { lake, catalog, tables, stream_identity, clock, folding, warm, registered }
+    }
+
+    /// The same with other bounds of what is folded and remembered of each shard.
+    pub fn with_folding(mut self, folding: Folding) -> Self {
+        self.folding = folding;
+        self
     }
 
     /// Commit what of the event no commit lists.
@@ -102,7 +109,7 @@ impl Ingest {
                 shard: origin.shard.as_str().into(),
             };
             let tables = Tables::new(&shard, &self.tables)?;
-            let writer = ShardWriter::new(self.lake.clone(), shard);
+            let writer = ShardWriter::with_folding(self.lake.clone(), shard, self.folding);
             self.warm.insert(key.clone(), Warm { writer, tables });
         }
         let Some(warm) = self.warm.get_mut(&key) else { return Ok(Processed::default()) };
