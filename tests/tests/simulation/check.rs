@@ -1,6 +1,7 @@
 //! The invariants, judged on what lies in the store against what the stream held.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -68,19 +69,24 @@ pub(crate) fn chains(truth: &Truth<'_>, reader: &mut Reader, objects: &Objects) 
                     return broken("C2", format!("{sequence} is in versions {earlier} and {version}"));
                 }
             }
-            content(truth, name, commit, objects)?;
+            content(truth, name, commit, (&mut *reader, objects))?;
         }
         summaries(name, commits, objects)?;
     }
     registered(&chains, objects)
 }
 
-fn read(reader: &mut Reader, objects: &Objects) -> Result<BTreeMap<ChainName, Vec<Commit>>, Violation> {
+fn read(reader: &mut Reader, objects: &Objects) -> Result<BTreeMap<ChainName, Vec<Rc<Commit>>>, Violation> {
     reader.chains(objects).or_else(|e| broken("C3", e))
 }
 
 /// What a commit's files hold is what its records must become, each document once.
-fn content(truth: &Truth<'_>, name: &ChainName, commit: &Commit, objects: &Objects) -> Result<(), Violation> {
+fn content(
+    truth: &Truth<'_>,
+    name: &ChainName,
+    commit: &Commit,
+    (reader, objects): (&mut Reader, &Objects),
+) -> Result<(), Violation> {
     let versions: BTreeSet<&str> = commit.files.iter().map(|f| f.schema_version.as_str()).collect();
     let version = match versions.iter().copied().collect::<Vec<_>>()[..] {
         [] => 0,
@@ -105,12 +111,12 @@ fn content(truth: &Truth<'_>, name: &ChainName, commit: &Commit, objects: &Objec
     for file in &commit.files {
         let at = format!("version {} lists {}", commit.version, file.key);
         let Some(bytes) = objects.get(&file.key) else { return broken("C1", format!("{at}, which is gone")) };
-        let rows = reader::rows(bytes, file.quarantine).or_else(|e| broken("C1", format!("{at}: {e}")))?;
+        let rows = reader.rows(&file.key, bytes, file.quarantine).or_else(|e| broken("C1", format!("{at}: {e}")))?;
         if (bytes.len() as u64, rows.len() as u64) != (file.bytes, file.rows) {
             return broken("C2", format!("{at}, which holds other rows"));
         }
-        for (position, row) in rows {
-            let Some((record, sub, becomes)) = expected.remove(&position) else {
+        for (position, row) in rows.iter() {
+            let Some((record, sub, becomes)) = expected.remove(position) else {
                 return broken(
                     "C2",
                     format!("{at}: {position:?} is there twice, or belongs to no record of it"),
@@ -120,7 +126,7 @@ fn content(truth: &Truth<'_>, name: &ChainName, commit: &Commit, objects: &Objec
                 Expected::Dead { .. } => "C8",
                 _ => "C1",
             };
-            if let Err(e) = matches(name, file, record, sub, &becomes, &row) {
+            if let Err(e) = matches(name, file, record, sub, &becomes, row) {
                 return broken(right, format!("{at}: {position:?} {e}: {row:?}"));
             }
         }
@@ -171,7 +177,7 @@ fn matches(
 }
 
 /// Checkpoints and segments are caches of the commits: a wrong one would blind the redelivery check.
-fn summaries(name: &ChainName, commits: &[Commit], objects: &Objects) -> Result<(), Violation> {
+fn summaries(name: &ChainName, commits: &[Rc<Commit>], objects: &Objects) -> Result<(), Violation> {
     let ends_of = |version: u64| {
         let commit = commits.iter().find(|c| c.version == version)?;
         Some(commit.set.first().cloned().zip(commit.set.last().cloned()).unwrap_or(("1".into(), "0".into())))
@@ -199,7 +205,7 @@ fn summaries(name: &ChainName, commits: &[Commit], objects: &Objects) -> Result<
 }
 
 /// A partition that readers may see holds something that a commit lists.
-fn registered(chains: &BTreeMap<ChainName, Vec<Commit>>, objects: &Objects) -> Result<(), Violation> {
+fn registered(chains: &BTreeMap<ChainName, Vec<Rc<Commit>>>, objects: &Objects) -> Result<(), Violation> {
     let listed: BTreeSet<&str> =
         chains.values().flatten().flat_map(|c| &c.files).map(|f| f.partition.as_str()).collect();
     for key in objects.keys().filter_map(|k| k.strip_prefix("_weir/catalog/partitions/")) {

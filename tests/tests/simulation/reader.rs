@@ -3,6 +3,7 @@
 //! repeated by the other.
 
 use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
 
 use bytes::Bytes;
 use parquet::file::reader::{FileReader, SerializedFileReader};
@@ -29,6 +30,7 @@ pub(crate) struct Commit {
     /// Sequence numbers in decimal, in the order of the file.
     pub(crate) set: Vec<String>,
     pub(crate) files: Vec<Listed>,
+    /// Names that it calls dead.
     pub(crate) dead: Vec<String>,
 }
 
@@ -39,15 +41,19 @@ pub(crate) type ChainName = (String, String);
 /// its bytes are other ones.
 #[derive(Debug, Default)]
 pub(crate) struct Reader {
-    parsed: HashMap<String, (Bytes, Commit)>,
+    parsed: HashMap<String, (Bytes, Rc<Commit>)>,
+    rows: HashMap<String, (Bytes, Rc<Rows>)>,
 }
+
+/// Rows with their position in the stream.
+pub(crate) type Rows = Vec<((String, u32), Row)>;
 
 type Objects = BTreeMap<String, Bytes>;
 
 impl Reader {
     /// All chains, each ascending by version.
-    pub(crate) fn chains(&mut self, objects: &Objects) -> Result<BTreeMap<ChainName, Vec<Commit>>, String> {
-        let mut chains: BTreeMap<ChainName, Vec<Commit>> = BTreeMap::new();
+    pub(crate) fn chains(&mut self, objects: &Objects) -> Result<BTreeMap<ChainName, Vec<Rc<Commit>>>, String> {
+        let mut chains: BTreeMap<ChainName, Vec<Rc<Commit>>> = BTreeMap::new();
         for (key, bytes) in objects.range("_weir/commits/".to_owned()..) {
             let Some(rest) = key.strip_prefix("_weir/commits/") else { break };
             let parts: Vec<&str> = rest.split('/').collect();
@@ -63,13 +69,25 @@ impl Reader {
         Ok(chains)
     }
 
-    fn commit(&mut self, key: &str, version: u64, bytes: &Bytes) -> Result<Commit, String> {
+    /// The rows of a file.
+    pub(crate) fn rows(&mut self, key: &str, bytes: &Bytes, quarantine: bool) -> Result<Rc<Rows>, String> {
+        if let Some((known, rows)) = self.rows.get(key)
+            && known == bytes
+        {
+            return Ok(rows.clone());
+        }
+        let rows = Rc::new(rows(bytes, quarantine)?);
+        self.rows.insert(key.to_owned(), (bytes.clone(), rows.clone()));
+        Ok(rows)
+    }
+
+    fn commit(&mut self, key: &str, version: u64, bytes: &Bytes) -> Result<Rc<Commit>, String> {
         if let Some((known, commit)) = self.parsed.get(key)
             && known == bytes
         {
             return Ok(commit.clone());
         }
-        let commit = parse_commit(version, bytes).map_err(|e| format!("{key}: {e}"))?;
+        let commit = Rc::new(parse_commit(version, bytes).map_err(|e| format!("{key}: {e}"))?);
         self.parsed.insert(key.to_owned(), (bytes.clone(), commit.clone()));
         Ok(commit)
     }
@@ -224,8 +242,7 @@ pub(crate) enum Row {
     Dead { reason: String, path: String, raw: Vec<u8>, whole: bool, explained: bool },
 }
 
-/// Rows with their position in the stream.
-pub(crate) fn rows(bytes: &Bytes, quarantine: bool) -> Result<Vec<((String, u32), Row)>, String> {
+fn rows(bytes: &Bytes, quarantine: bool) -> Result<Rows, String> {
     let file = SerializedFileReader::new(bytes.clone()).map_err(|e| e.to_string())?;
     let rows = file.get_row_iter(None).map_err(|e| e.to_string())?;
     let mut found = Vec::new();
