@@ -145,9 +145,12 @@ impl ShardWriter {
     ) -> Result<Outcome> {
         // Set until the end, so that an error, and a future dropped half-way, leave it set.
         let in_doubt = std::mem::replace(&mut self.in_doubt, true);
+        let head = self.known.head();
         self.known.refresh(&self.log, in_doubt).await?;
+        // Somebody else is at work on this chain: a look is cheaper than a put that is refused.
+        let others = head.is_some() && self.known.head() != head;
         let mut todo = self.known.trim(&self.log, batch).await?;
-        let mut attempt = Attempt { id: attempt_id, arrived_through, placed: Vec::new(), conflict: false };
+        let mut attempt = Attempt { id: attempt_id, arrived_through, placed: Vec::new(), conflict: others };
         let mut pending = PositionSet::default();
         let mut committed = None;
         while !todo.is_empty() && committed.is_none() {

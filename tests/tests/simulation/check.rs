@@ -71,6 +71,10 @@ pub(crate) fn chains(truth: &Truth<'_>, reader: &mut Reader, objects: &Objects) 
             }
             content(truth, name, commit, (&mut *reader, objects))?;
         }
+        let listed: BTreeSet<&str> = commits.iter().flat_map(|c| &c.files).map(|f| f.key.as_str()).collect();
+        if let Some(dead) = commits.iter().flat_map(|c| &c.dead).find(|dead| listed.contains(dead.as_str())) {
+            return broken("C1", format!("{dead} is called dead and is listed"));
+        }
         summaries(name, commits, objects)?;
     }
     registered(&chains, objects)
@@ -111,7 +115,8 @@ fn content(
     for file in &commit.files {
         let at = format!("version {} lists {}", commit.version, file.key);
         let Some(bytes) = objects.get(&file.key) else { return broken("C1", format!("{at}, which is gone")) };
-        let rows = reader.rows(&file.key, bytes, file.quarantine).or_else(|e| broken("C1", format!("{at}: {e}")))?;
+        let rows =
+            reader.rows(&file.key, bytes, file.quarantine).or_else(|e| broken("C1", format!("{at}: {e}")))?;
         if (bytes.len() as u64, rows.len() as u64) != (file.bytes, file.rows) {
             return broken("C2", format!("{at}, which holds other rows"));
         }

@@ -61,8 +61,9 @@ pub(crate) struct Deployment<'a> {
     pub(crate) identity: String,
     pub(crate) version: usize,
     pub(crate) route: bool,
-    /// The same in all instances: where a segment ends is part of the format.
-    pub(crate) folding: Folding,
+    /// Versions between two checkpoints. Where segments end differs from instance to instance, as if
+    /// programs of several releases were at work.
+    pub(crate) fold_every: u64,
     pub(crate) now_us: Arc<AtomicI64>,
 }
 
@@ -83,7 +84,11 @@ impl Function {
             let folding = if plan.calm {
                 Folding { every: 1_000, segment: 1_000, commits: 100 }
             } else {
-                Folding { commits: random.pick(&[1, 4, 48]), ..of.folding }
+                Folding {
+                    segment: random.pick(&[2, 3, 6]),
+                    commits: random.pick(&[1, 4, 48]),
+                    every: of.fold_every,
+                }
             };
             let ingest = Ingest::new(lake, catalog, tables, of.identity, clock.clone());
             Engine::Deployed(Box::new(ingest.with_folding(folding)))

@@ -52,7 +52,10 @@ type Objects = BTreeMap<String, Bytes>;
 
 impl Reader {
     /// All chains, each ascending by version.
-    pub(crate) fn chains(&mut self, objects: &Objects) -> Result<BTreeMap<ChainName, Vec<Rc<Commit>>>, String> {
+    pub(crate) fn chains(
+        &mut self,
+        objects: &Objects,
+    ) -> Result<BTreeMap<ChainName, Vec<Rc<Commit>>>, String> {
         let mut chains: BTreeMap<ChainName, Vec<Rc<Commit>>> = BTreeMap::new();
         for (key, bytes) in objects.range("_weir/commits/".to_owned()..) {
             let Some(rest) = key.strip_prefix("_weir/commits/") else { break };

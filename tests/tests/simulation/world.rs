@@ -9,8 +9,6 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
-use weir::commit::Folding;
-
 use super::check::{self, Truth, Violation, broken};
 use super::function::{Deployment, Function, event_text};
 use super::mapping::{Config, Delivery, Invoked, Mapping, Settled};
@@ -84,7 +82,6 @@ pub(crate) struct Running {
     future: Pin<Box<dyn Future<Output = (Function, Invoked)>>>,
     /// None once the mapping has stopped waiting: a zombie.
     pub(crate) delivery: Option<Delivery>,
-    pub(crate) batch: Batch,
     pub(crate) frozen: bool,
 }
 
@@ -121,7 +118,7 @@ pub(crate) struct World {
     pub(crate) version: usize,
     pub(crate) route: bool,
     tumbling: bool,
-    folding: Folding,
+    fold_every: u64,
     processes: u64,
     deliveries: u64,
     pub(crate) reader: Reader,
@@ -172,7 +169,7 @@ impl World {
             version: 0,
             route,
             tumbling: random.chance(10),
-            folding: Folding { every: random.pick(&[2, 3, 8]), segment: random.pick(&[2, 3, 6]), commits: 0 },
+            fold_every: random.pick(&[2, 3, 8]),
             processes: 0,
             deliveries: 0,
             reader: Reader::default(),
@@ -298,7 +295,7 @@ impl World {
             )
         });
         let future = Box::pin(function.invoke(text, id, in_time));
-        self.running.push(Running { process, future, delivery, batch, frozen: false });
+        self.running.push(Running { process, future, delivery, frozen: false });
         self.poll(process)
     }
 
@@ -312,7 +309,7 @@ impl World {
             identity,
             version: self.version,
             route: self.route,
-            folding: self.folding,
+            fold_every: self.fold_every,
             now_us: self.now_us.clone(),
         };
         Function::start(deployment, &self.plan, random)
@@ -362,9 +359,11 @@ impl World {
     }
 
     fn settled(&mut self, mapping: usize, shard: usize, settled: Settled) -> Result<(), Violation> {
+        let kept = self.mappings[mapping].config.destination;
         for (record, condition) in &settled.given_up {
+            let to = if kept { "the destination" } else { "nobody" };
             self.log(|| {
-                format!("mapping {mapping}: gives up record {record} of shard {shard}: {condition:?}")
+                format!("mapping {mapping}: gives up record {record} of shard {shard} to {to}: {condition:?}")
             });
         }
         if settled.acknowledged.is_empty() {
