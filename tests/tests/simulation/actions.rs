@@ -62,7 +62,7 @@ impl World {
                 self.idle.truncate(random.below(3));
             }
             _ if calm => self.any_call(random, faults)?,
-            200..222 => self.give_up_waiting(random, false)?,
+            206..222 => self.give_up_waiting(random, false)?,
             222..230 => self.give_up_waiting(random, true)?,
             230..240 => self.wake(random),
             240..248 => {

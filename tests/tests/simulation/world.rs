@@ -18,8 +18,7 @@ use super::store::{Answer, Call, Objects, Overwrites, Shared};
 use super::stream::{Record, START_MS, Stream};
 use super::tables;
 
-/// What is broken on purpose. The first half of the names are rows of 'What breaks without each
-/// rule' in docs/COMMIT_PROTOCOL.md.
+/// What is broken on purpose: rows of 'What breaks without each rule' in docs/COMMIT_PROTOCOL.md.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Broken {
     Nothing,
