@@ -117,7 +117,8 @@ impl ShardWriter {
         Self::with_folding(lake, shard, Folding::default())
     }
 
-    pub(crate) fn with_folding(lake: LakeStore, shard: Shard, folding: Folding) -> Self {
+    /// Cold, with other bounds of what is folded and remembered.
+    pub fn with_folding(lake: LakeStore, shard: Shard, folding: Folding) -> Self {
         let log = LakeLog::new(lake.clone(), ChainKey::of(&shard));
         Self { lake, log, shard, known: Known::new(folding), in_doubt: false }
     }
@@ -144,9 +145,12 @@ impl ShardWriter {
     ) -> Result<Outcome> {
         // Set until the end, so that an error, and a future dropped half-way, leave it set.
         let in_doubt = std::mem::replace(&mut self.in_doubt, true);
+        let head = self.known.head();
         self.known.refresh(&self.log, in_doubt).await?;
+        // Somebody else is at work on this chain: a look is cheaper than a put that is refused.
+        let others = head.is_some() && self.known.head() != head;
         let mut todo = self.known.trim(&self.log, batch).await?;
-        let mut attempt = Attempt { id: attempt_id, arrived_through, placed: Vec::new(), conflict: false };
+        let mut attempt = Attempt { id: attempt_id, arrived_through, placed: Vec::new(), conflict: others };
         let mut pending = PositionSet::default();
         let mut committed = None;
         while !todo.is_empty() && committed.is_none() {

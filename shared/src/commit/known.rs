@@ -9,20 +9,21 @@ use super::checkpoint::{Checkpoint, SegmentRef, Span, meet};
 use super::format::{Commit, unreadable};
 use super::log::CommitLog;
 use super::positions::PositionSet;
+use super::store::Put;
 use crate::error::Result;
 use crate::limits;
 use crate::naming::LogEntry;
 use crate::record::SequenceNumber;
 
-/// When to fold and how much to remember. Tests use small numbers to reach every path.
+/// When to fold and how much to remember. Small numbers reach every path with a short chain.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Folding {
+pub struct Folding {
     /// Versions between two checkpoints.
-    pub(crate) every: u64,
+    pub every: u64,
     /// Versions of a segment; a checkpoint keeps at least as many.
-    pub(crate) segment: usize,
+    pub segment: usize,
     /// Commits kept in memory, encoded (20–40 KB each at 10,000 records).
-    pub(crate) commits: usize,
+    pub commits: usize,
 }
 
 impl Default for Folding {
@@ -206,10 +207,19 @@ impl Known {
         let Some(head) = self.head.filter(|head| *head > 0 && head.is_multiple_of(self.folding.every)) else {
             return Ok(());
         };
-        // Segments end at multiples of their size whoever writes them, so all writers agree.
+        // Segments end at multiples of their size whoever writes them, so writers of one size agree.
         while self.spans.len() >= 2 * self.folding.segment {
             let (segment, reference) = self.summary().cut_segment(self.folding.segment);
-            let _ = log.create(LogEntry::Segment(reference.version), segment.encode()?).await?;
+            let entry = LogEntry::Segment(reference.version);
+            if log.create(entry, segment.encode()?).await? == Put::Exists {
+                // A program that cuts elsewhere may have ended a segment here: a checkpoint of ours
+                // would then name ranges that no segment holds. Its own checkpoints serve as well.
+                let key = log.name(entry);
+                let there = log.get(entry).await?.ok_or_else(|| unreadable(&key, "it exists and is gone"))?;
+                if Checkpoint::decode(&key, &there)? != segment {
+                    return Ok(());
+                }
+            }
             self.base = reference.version;
             self.spans.drain(..self.folding.segment);
             self.segments.push(reference);

@@ -18,6 +18,7 @@ pub mod reader;
 pub mod store;
 
 pub use attempt::{Built, BuiltFile, Outcome, ShardWriter};
+pub use known::Folding;
 pub use positions::PositionSet;
 pub use store::{LakeStore, Requests};
 

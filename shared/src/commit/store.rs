@@ -132,6 +132,13 @@ impl LakeStore {
         self
     }
 
+    /// The same lake over a store that answers as S3 does: 412 if a name is taken, 409 while another
+    /// request for it is under way (which is no answer), and lists in the order of the keys.
+    pub fn with_s3_answers(mut self) -> Self {
+        self.conflicts = Conflicts::NeedPrecondition;
+        self
+    }
+
     /// The address it was opened by.
     pub fn url(&self) -> &str {
         &self.url
@@ -373,9 +380,7 @@ fn open_s3(url: &Url, options: &[(String, String)]) -> Result<LakeStore> {
     let store =
         builder.with_bucket_name(bucket).build().map_err(|e| setting(format!("cannot open {url}: {e}")))?;
     let prefix = Path::parse(url.path()).map_err(|e| setting(format!("{url}: {e}")))?;
-    let mut lake = LakeStore::new(Arc::new(store), prefix, url.as_str());
-    lake.conflicts = Conflicts::NeedPrecondition;
-    Ok(lake)
+    Ok(LakeStore::new(Arc::new(store), prefix, url.as_str()).with_s3_answers())
 }
 
 #[cfg(not(feature = "aws"))]

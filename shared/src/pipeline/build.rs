@@ -141,18 +141,24 @@ impl Tables {
         dead: &mut BTreeMap<usize, Vec<DeadLetter>>,
         counts: &mut BuildCounts,
     ) {
-        // One table with a route shares its stream with other functions: the rest is theirs.
-        if self.tables.len() == 1 {
+        let (reason, expected, found) = if self.tables.len() > 1 {
+            let expected = "a record that the weir.route of some table takes";
+            (Reason::NoRoute, expected, "a record that none takes")
+        } else if is_json_object(payload) {
+            // One table with a route shares its stream with other functions: the rest is theirs.
             counts.skipped_documents += 1;
             return;
-        }
+        } else {
+            // Nobody can tell whose it is: each function keeps it, or it would be lost (C8).
+            (Reason::MalformedJson, "a JSON object", "bytes that are none")
+        };
         dead.entry(0).or_default().push(DeadLetter {
             id: document.id,
             arrived_at: document.arrived_at,
-            reason: Reason::NoRoute,
+            reason,
             path: String::new(),
-            expected: "a record that the weir.route of some table takes".into(),
-            found: "a record that none takes".into(),
+            expected: expected.into(),
+            found: found.into(),
             raw: payload.to_vec(),
         });
     }
@@ -185,6 +191,10 @@ impl Tables {
         }
         Ok(files)
     }
+}
+
+fn is_json_object(payload: &[u8]) -> bool {
+    payload.first() == Some(&b'{') && serde_json::from_slice::<serde::de::IgnoredAny>(payload).is_ok()
 }
 
 fn positions_where(set: &PositionSet, keep: &dyn Fn(SequenceNumber) -> bool) -> PositionSet {

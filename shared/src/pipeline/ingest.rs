@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::catalog::Catalog;
 use crate::clock::{Clock, EpochMicros};
-use crate::commit::{LakeStore, PositionSet, Requests, ShardWriter};
+use crate::commit::{Folding, LakeStore, PositionSet, Requests, ShardWriter};
 use crate::error::Result;
 use crate::event::ParsedEvent;
 use crate::naming::{QUARANTINE_TABLE, stream_key};
@@ -27,6 +27,7 @@ pub struct Ingest {
     /// The same by ARN, where it is known only with the event.
     identities: HashMap<String, String>,
     clock: Arc<dyn Clock>,
+    folding: Folding,
     warm: HashMap<(String, String), Warm>,
     registered: BTreeSet<(String, String)>,
 }
@@ -76,8 +77,15 @@ impl Ingest {
         stream_identity: String,
         clock: Arc<dyn Clock>,
     ) -> Self {
+        let folding = Folding::default();
         let (warm, registered, identities) = (HashMap::new(), BTreeSet::new(), HashMap::new());
-        Self { lake, catalog, tables, stream_identity, identities, clock, warm, registered }
+        Self { lake, catalog, tables, stream_identity, identities, clock, folding, warm, registered }
+    }
+
+    /// The same with other bounds of what is folded and remembered of each shard.
+    pub fn with_folding(mut self, folding: Folding) -> Self {
+        self.folding = folding;
+        self
     }
 
     /// Say which incarnation of a stream the next events come from. What is remembered of another
@@ -114,7 +122,7 @@ impl Ingest {
                 shard: origin.shard.as_str().into(),
             };
             let tables = Tables::new(&shard, &self.tables)?;
-            let writer = ShardWriter::new(self.lake.clone(), shard);
+            let writer = ShardWriter::with_folding(self.lake.clone(), shard, self.folding);
             self.warm.insert(key.clone(), Warm { writer, tables });
         }
         let Some(warm) = self.warm.get_mut(&key) else { return Ok(Processed::default()) };

@@ -1,12 +1,7 @@
-//! Writers against stores: request counts, races, faults.
+//! Writers against stores: request counts and races. The simulation is in `tests/tests/simulation`.
 mod requests;
 #[cfg(feature = "aws")]
 mod s3;
-mod simulation;
-mod world;
-
-use std::future::Future;
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
@@ -51,14 +46,4 @@ fn files_of(set: &PositionSet, salt: &str, partition: impl Fn(u64) -> Option<u64
 
 fn numbers(range: std::ops::Range<u64>) -> PositionSet {
     range.map(SequenceNumber::from).collect()
-}
-
-/// Poll to the end: what runs on memory needs no runtime.
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let mut future = std::pin::pin!(future);
-    loop {
-        if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop())) {
-            return value;
-        }
-    }
 }

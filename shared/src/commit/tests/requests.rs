@@ -70,6 +70,47 @@ async fn a_warm_writer_alone_on_its_shard_needs_two_puts_and_no_read() {
 }
 
 #[tokio::test]
+async fn a_quarantine_file_costs_a_put_and_folding_one_in_thirty_two() {
+    for (lake, _folder) in lakes() {
+        let mut writer = ShardWriter::new(lake.clone(), shard());
+        let _ = commit(&mut writer, &numbers(0..10), "a", 1).await;
+        let mut build =
+            |left: &PositionSet| Ok(files_of(left, "1", |n| Some(if n % 2 == 0 { 1 } else { 9 })));
+        let before = lake.requests();
+        let outcome = writer.commit(&numbers(10..20), EpochMicros(1), "b", &mut build).await.unwrap();
+        assert!(matches!(&outcome, Outcome::Committed { files, .. } if files.len() == 2));
+        assert_eq!(lake.requests().since(&before).puts, 3, "a data file, a quarantine file, a version");
+        let before = lake.requests();
+        for i in 2..66 {
+            let _ = commit(&mut writer, &numbers(10 * i..10 * i + 10), &format!("c{i}"), 1).await;
+        }
+        let Requests { puts, gets, lists, .. } = lake.requests().since(&before);
+        assert_eq!((puts, gets, lists), (2 * 64 + 2, 0, 0), "two checkpoints");
+    }
+}
+
+#[tokio::test]
+async fn ten_warm_functions_on_ten_lanes_look_first_and_are_never_refused() {
+    for (lake, _folder) in lakes() {
+        let mut writers: Vec<_> = (0..10).map(|_| ShardWriter::new(lake.clone(), shard())).collect();
+        let mut at = 0;
+        for round in 0..6 {
+            for (lane, writer) in writers.iter_mut().enumerate() {
+                let batch = numbers(at..at + 10);
+                at += 10;
+                let (_, costs) = cost(&lake, writer, &batch, &format!("{round}/{lane}"), 1).await;
+                // The first round is cold, the second meets the conflict that it learns from. One
+                // commit in 32 is folded.
+                let folded = u64::from((at / 10).is_multiple_of(32));
+                if round > 1 {
+                    assert_eq!(costs, (2 + folded, 0, 10, 0, 0), "round {round}, lane {lane}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_redelivery_of_what_is_committed_costs_no_put() {
     for (lake, _folder) in lakes() {
         let mut writer = ShardWriter::new(lake.clone(), shard());
@@ -115,6 +156,26 @@ async fn old_ranges_move_to_segments_and_are_still_known() {
             );
         }
         assert_eq!(reader::read_chain(&lake, &chain).await.unwrap().len(), 61);
+    }
+}
+
+#[tokio::test]
+async fn programs_that_end_segments_elsewhere_share_a_chain() {
+    for (lake, _folder) in lakes() {
+        let folding = |segment| Folding { every: 8, segment, commits: 2 };
+        let mut writers = [3, 2, 6].map(|n| ShardWriter::with_folding(lake.clone(), shard(), folding(n)));
+        for i in 0..80 {
+            let writer = &mut writers[(i % 3) as usize];
+            let _ = commit(writer, &numbers(10 * i..10 * i + 10), &format!("a{i}"), 1).await;
+        }
+        for segment in [2, 3, 6] {
+            let mut cold = ShardWriter::with_folding(lake.clone(), shard(), folding(segment));
+            for i in 0..80 {
+                let again = commit(&mut cold, &numbers(10 * i..10 * i + 10), "again", 1).await;
+                let expected = Outcome::AlreadyCommitted { pending: PositionSet::default() };
+                assert_eq!(again, expected, "C2: version {} with segments of {segment}", i + 1);
+            }
+        }
     }
 }
 
