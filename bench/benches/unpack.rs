@@ -6,8 +6,10 @@ use std::hint::black_box;
 use std::io::{Read, Write};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use weir::clock::EpochMicros;
 use weir::event::ParsedEvent;
-use weir::unpack::Unpacker;
+use weir::record::Batch;
+use weir::unpack::{RecordHead, StreamRecord, UnpackCounts, Unpacked, Unpacker};
 use weir_bench::{clickstream, kinesis};
 
 mod baseline;
@@ -42,6 +44,20 @@ fn compressed(c: &mut Criterion) {
     group.bench_function("baseline: zstd", |b| {
         b.iter(|| zstd::decode_all(black_box(zst.as_slice())).unwrap())
     });
+    // With the lines found, which the other side leaves to its decoder.
+    let head = RecordHead { sequence: 1.into(), arrived_at: EpochMicros(0) };
+    for (side, payload) in [("weir: gzip", &gz), ("weir: zstd", &zst)] {
+        let (mut unpacker, mut batch, mut dead) = (Unpacker::default(), Batch::default(), Vec::new());
+        group.bench_function(side, |b| {
+            b.iter(|| {
+                batch.clear();
+                let record = StreamRecord { head, payload: black_box(payload) };
+                let mut counts = UnpackCounts::default();
+                assert_eq!(unpacker.unpack(&mut batch, &mut dead, &mut counts, record), Unpacked::Taken);
+                assert_eq!(batch.documents.len(), 1_000);
+            })
+        });
+    }
     group.finish();
 }
 

@@ -11,6 +11,7 @@ use simd_json::{Buffers, ErrorType, INPUT_PADDING, Node as Tape, StaticNode, fil
 use crate::columns::ColumnSet;
 use crate::dead_letter::Reason;
 use crate::limits::MAX_JSON_DEPTH;
+use crate::scan::number_end;
 use crate::schema::UnknownFields;
 
 use super::plan::{LeafKind, Member, Node, NodeKind, Object, Plan, Target};
@@ -81,6 +82,14 @@ impl TapePath {
 fn refusal(error: &simd_json::Error, doc: &[u8]) -> Box<Violation> {
     if doc.iter().all(u8::is_ascii_whitespace) {
         return Violation::new(Reason::Empty, "JSON object", "nothing");
+    }
+    // A number of JSON that no double holds: the parser takes none, whatever the column.
+    let at = error.index();
+    let begins = at > 0 && matches!(doc.get(at - 1), Some(b':' | b',' | b'[' | b' ' | b'\t' | b'\n' | b'\r'));
+    let end = number_end(doc, at).filter(|_| begins);
+    if let (ErrorType::InvalidNumber, Some(end)) = (error.error(), end) {
+        let found = String::from_utf8_lossy(&doc[at..end]);
+        return Violation::new(Reason::OutOfRange, "number that a double holds", &found);
     }
     let reason = match error.error() {
         ErrorType::InvalidUtf8 | ErrorType::InvalidUnicodeCodepoint => Reason::InvalidUtf8,

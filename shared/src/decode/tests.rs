@@ -5,6 +5,9 @@ use crate::schema::{Column, HiveType, StructField, TableSchema};
 
 use super::*;
 
+mod documents;
+mod oracle;
+
 fn f(name: &str, ty: HiveType) -> StructField {
     StructField { name: name.into(), key: name.into(), ty }
 }
@@ -150,6 +153,10 @@ fn values_that_do_not_fit_are_refused_with_their_path() {
     check(r#"{"l":123456789012345678901234567890123456789012345}"#, Err((Reason::OutOfRange, "l")));
     check(r#"{"dec":0.00001}"#, Err((Reason::OutOfRange, "dec")));
     check(r#"{"f":1e39}"#, Err((Reason::OutOfRange, "f")));
+    check(r#"{"other":[1, -1e400 ],"f":1}"#, Err((Reason::OutOfRange, "")));
+    check(r#"{"d":1e-400,"f":1e-60}"#, Ok(&[("d", "0/1/0.0"), ("f", "0/1/0.0")]));
+    check(r#"{"f":69.12500381469726562500000000000001}"#, Ok(&[("f", "0/1/69.12501")]));
+    check(r#"{"d":01}"#, Err((Reason::MalformedJson, "")));
     check(r#"{"at":"2026-02-29T00:00:00Z"}"#, Err((Reason::InvalidTime, "at")));
     check(r#"{"at":"2026-02-28T00:00:00.1234567Z"}"#, Err((Reason::InvalidTime, "at")));
     check(r#"{"at":"2026-02-28T00:00:00"}"#, Err((Reason::InvalidTime, "at")));

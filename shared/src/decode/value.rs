@@ -108,10 +108,9 @@ pub(crate) fn push_number(
             if matches!(kind, LeafKind::Double) {
                 leaf.push_f64(v, rep);
             } else {
-                let narrow = v as f32;
-                if narrow.is_infinite() {
-                    return refuse(Reason::OutOfRange);
-                }
+                // From the text, not from the double: rounding twice can end at the wrong neighbour.
+                let narrow = fast_float2::parse::<f32, _>(text).ok().filter(|v| v.is_finite());
+                let Some(narrow) = narrow else { return refuse(Reason::OutOfRange) };
                 leaf.push_f32(narrow, rep);
             }
         }

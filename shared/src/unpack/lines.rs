@@ -33,13 +33,12 @@ fn split_lines(out: &mut Output<'_>, start: usize) -> Result<(), Stop> {
     let mut broken = false;
     while at < out.batch.bytes.len() {
         let rest = &out.batch.bytes[at..];
-        let length = match document_length(rest) {
-            Some(length) if !broken => length,
-            _ => {
-                broken = true;
-                memchr::memmem::find(rest, b"\n{").unwrap_or(rest.len())
-            }
-        };
+        // Once broken, the rest is not looked through to its end again for each line.
+        let whole = if broken { None } else { document_length(rest) };
+        let length = whole.unwrap_or_else(|| {
+            broken = true;
+            memchr::memmem::find(rest, b"\n{").unwrap_or(rest.len())
+        });
         let document = trim(rest, 0..length);
         if !document.is_empty() {
             out.push(at + document.start, at + document.end)?;

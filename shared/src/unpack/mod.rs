@@ -24,7 +24,7 @@ use crate::record::{Batch, Document, RecordId, SequenceNumber};
 
 use inflate::{Inflated, Inflater};
 use kpl::Aggregate;
-use logs::Envelope;
+use logs::{Envelope, Events};
 
 /// Bounds of unpacking; the defaults stand in [`crate::limits`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +55,8 @@ pub struct UnpackCounts {
     pub records: u64,
     /// Bytes of their payloads, before inflating.
     pub payload_bytes: u64,
-    /// Bytes that came out of gzip and zstd.
+    /// Bytes that came out of gzip and zstd, and what log events repeat of their envelopes beyond
+    /// the bytes of these.
     pub inflated_bytes: u64,
     /// Payloads that were gzip or zstd.
     pub compressed: u64,
@@ -157,13 +158,17 @@ impl Unpacker {
                 batch.bytes.truncate(start);
                 return Unpacked::BatchFull;
             }
+            let expected = match stop {
+                Stop::TooManyBytes => format!("log events of at most {} bytes", self.limits.record_bytes),
+                _ => format!("at most {} documents in a record", self.limits.record_documents),
+            };
             // Containers are given back from the inside out, so the last buffer is the payload.
             let raw = match self.spare.last() {
                 Some(raw) if out.opened => raw.clone(),
                 _ => out.batch.bytes[start..].to_vec(),
             };
             out.batch.bytes.truncate(start);
-            out.reject_whole(raw);
+            out.reject_whole(raw, expected);
         }
         if out.opened {
             self.spare.retain(|buffer| buffer.capacity() <= SPARE_BYTES);
@@ -206,7 +211,7 @@ impl Unpacker {
     }
 
     fn inflate(&mut self, out: &mut Output<'_>, raw: &[u8], place: Place) -> Result<(), Stop> {
-        let batch_left = out.limits.batch_bytes.saturating_sub(out.counts.inflated_bytes as usize);
+        let batch_left = out.batch_left();
         let bound = out.record_left.min(batch_left);
         let found = match self.inflater.inflate(raw, &mut out.batch.bytes, bound) {
             Inflated::Whole => {
@@ -264,11 +269,7 @@ impl Unpacker {
             }
             Envelope::Data(events) => {
                 out.counts.envelopes += 1;
-                events.list.iter().try_for_each(|event| {
-                    let start = out.batch.bytes.len();
-                    events.write_document(event, &mut out.batch.bytes);
-                    out.push(start, out.batch.bytes.len())
-                })
+                out.write_events(&events, place.start, raw.len())
             }
             Envelope::Control => {
                 out.counts.control_messages += 1;
@@ -307,6 +308,8 @@ enum Stop {
     BatchFull,
     /// The record's bound of documents.
     TooManyDocuments,
+    /// The record's bound of inflated bytes, by what log events repeat of their envelope.
+    TooManyBytes,
 }
 
 /// Buffers above this size are not kept for the next record.
@@ -376,9 +379,36 @@ impl Output<'_> {
         self.reject(Reason::Envelope, &expected, "one more", raw.to_vec())
     }
 
-    /// The whole record instead of the too many documents in it.
-    fn reject_whole(&mut self, raw: Vec<u8>) {
-        let expected = format!("at most {} documents in a record", self.limits.record_documents);
+    /// The documents of log events. Each repeats the names of its group and stream, so that an
+    /// envelope can grow with the square of its size: what is more than its own bytes counts as
+    /// inflated.
+    fn write_events(&mut self, events: &Events<'_>, start: usize, envelope_bytes: usize) -> Result<(), Stop> {
+        let batch_left = self.batch_left();
+        let mut more = 0;
+        for event in &events.list {
+            let document = self.batch.bytes.len();
+            events.write_document(event, &mut self.batch.bytes);
+            self.push(document, self.batch.bytes.len())?;
+            more = (self.batch.bytes.len() - start).saturating_sub(envelope_bytes);
+            if more > batch_left && batch_left < self.record_left && self.counts.records > 0 {
+                return Err(Stop::BatchFull);
+            }
+            if more > self.record_left.min(batch_left) {
+                return Err(Stop::TooManyBytes);
+            }
+        }
+        self.record_left -= more;
+        self.counts.inflated_bytes += more as u64;
+        Ok(())
+    }
+
+    /// Bytes that the batch may still inflate to.
+    fn batch_left(&self) -> usize {
+        self.limits.batch_bytes.saturating_sub(self.counts.inflated_bytes as usize)
+    }
+
+    /// The whole record instead of too much in it.
+    fn reject_whole(&mut self, raw: Vec<u8>, expected: String) {
         self.dead.push(DeadLetter {
             id: RecordId { sequence: self.head.sequence, subsequence: 0 },
             arrived_at: self.head.arrived_at,

@@ -186,6 +186,34 @@ fn a_record_of_too_many_documents_is_one_dead_letter() {
     }
 }
 
+/// An envelope of so many log events that are no objects, with a long name of their group.
+fn long_group(bytes: usize, events: usize) -> Vec<u8> {
+    let events = vec![r#"{"message":""}"#; events].join(",");
+    let text = envelope("DATA_MESSAGE", &events).replace("g/\\u00e9", &"g".repeat(bytes));
+    text.into_bytes()
+}
+
+#[test]
+fn log_events_that_repeat_a_long_name_are_bounded_as_bombs_are() {
+    let (few, many) = (long_group(1_000, 40), long_group(1_000, 60));
+    let opened = open(&few);
+    assert_eq!((opened.batch.documents.len(), opened.dead.len()), (40, 0));
+    assert!(opened.counts.inflated_bytes as usize >= opened.batch.bytes.len() - few.len());
+    check_dead(&many, Reason::Envelope, &many);
+    check_dead(&gzip(&many), Reason::Envelope, &gzip(&many));
+    // The batch has room for two of 41 KB.
+    let (mut unpacker, mut opened) = (Unpacker::new(LIMITS), Opened::default());
+    let taken = [1, 2, 3].map(|n| opened.add(&mut unpacker, n, &few) == Unpacked::Taken);
+    assert_eq!(taken, [true, true, false]);
+    assert_eq!((opened.batch.documents.len(), opened.dead.len()), (80, 0));
+}
+
+#[test]
+fn many_lines_after_a_broken_one_are_looked_through_once() {
+    let text = "{\n".repeat(1_000);
+    check(text.as_bytes(), &vec!["{"; 1_000]);
+}
+
 #[test]
 fn a_full_batch_leaves_the_record_for_later() {
     let mut unpacker = Unpacker::new(LIMITS);
