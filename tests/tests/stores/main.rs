@@ -6,5 +6,6 @@
 
 mod chains;
 mod conformance;
+mod faults;
 mod objects;
 mod place;
