@@ -1,6 +1,7 @@
 //! The lake's objects: put-if-absent, get, list, delete, with retries and a count of requests.
 //! Never overwrites anything.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -196,6 +197,35 @@ impl LakeStore {
                     Err(e) => e,
                 },
                 Err(e) if is_absent(&e) => return Ok(None),
+                Err(e) => e,
+            };
+            self.pause_or_fail("get", key, failure, &mut pauses).await?;
+        }
+    }
+
+    /// The object's length, or none.
+    pub async fn size(&self, key: &str) -> Result<Option<u64>> {
+        let path = self.path(key)?;
+        let mut pauses = self.pauses();
+        loop {
+            count(&self.counters.gets);
+            let failure = match self.store.head(&path).await {
+                Ok(found) => return Ok(Some(found.size)),
+                Err(e) if is_absent(&e) => return Ok(None),
+                Err(e) => e,
+            };
+            self.pause_or_fail("get", key, failure, &mut pauses).await?;
+        }
+    }
+
+    /// Some bytes of an object that is there.
+    pub async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes> {
+        let path = self.path(key)?;
+        let mut pauses = self.pauses();
+        loop {
+            count(&self.counters.gets);
+            let failure = match self.store.get_range(&path, range.clone()).await {
+                Ok(bytes) => return Ok(bytes),
                 Err(e) => e,
             };
             self.pause_or_fail("get", key, failure, &mut pauses).await?;

@@ -4,4 +4,5 @@
 mod environment;
 mod ingest;
 mod programs;
+mod s3;
 mod up;

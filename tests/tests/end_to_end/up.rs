@@ -8,9 +8,9 @@ use weir_tests::process;
 use weir_tests::process::Running;
 use weir_tests::python::Python;
 
-const WITHIN: Duration = Duration::from_secs(30);
+pub(crate) const WITHIN: Duration = Duration::from_secs(30);
 
-fn start(lake: &Lake, port: u16) -> Running {
+pub(crate) fn start(lake: &Lake, port: u16) -> Running {
     let (state, port) = (lake.path().join("state").to_string_lossy().into_owned(), port.to_string());
     let mut up = lake.weir(["up", "--table", "clickstream", "--port", &port, "--window", "1s"]);
     let mut up = Running::start(up.args(["--state", &state]), &lake.path().join("up.log"));
@@ -18,7 +18,7 @@ fn start(lake: &Lake, port: u16) -> Running {
     up
 }
 
-fn put(python: &Python, lake: &Lake, endpoint: &str, round: usize, count: usize) {
+pub(crate) fn put(python: &Python, lake: &Lake, endpoint: &str, round: usize, count: usize) {
     let records: Vec<_> = (0..count)
         .map(|n| {
             let data = format!(
