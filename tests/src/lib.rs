@@ -12,3 +12,4 @@ pub mod python;
 pub mod random;
 pub mod readers;
 pub mod seaweed;
+pub mod small_disk;

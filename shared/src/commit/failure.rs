@@ -130,7 +130,7 @@ impl Trouble {
 fn advice(trouble: Trouble, address: &str) -> String {
     match trouble {
         Trouble::DiskFull => format!(
-            "free some space for {address}: nothing is lost, what is not committed yet is taken again"
+            "free some space for {address}, then go on: what is committed stays"
         ),
         Trouble::NotWritable => format!("let this user write to {address}, or give another lake"),
         Trouble::Unreachable => format!(

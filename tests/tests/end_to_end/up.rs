@@ -1,6 +1,7 @@
 //! `weir up`: a foreign producer puts records, the host is killed again and again, and every
 //! record is a row exactly once.
 
+use std::process::Command;
 use std::time::Duration;
 
 use weir_tests::lake::Lake;
@@ -11,9 +12,15 @@ use weir_tests::python::Python;
 pub(crate) const WITHIN: Duration = Duration::from_secs(30);
 
 pub(crate) fn start(lake: &Lake, port: u16) -> Running {
+    start_as(lake, port, |command| command)
+}
+
+/// The same where the command has to be run in a place of its own.
+pub(crate) fn start_as(lake: &Lake, port: u16, place: impl FnOnce(Command) -> Command) -> Running {
     let (state, port) = (lake.path().join("state").to_string_lossy().into_owned(), port.to_string());
     let mut up = lake.weir(["up", "--table", "clickstream", "--port", &port, "--window", "1s"]);
-    let mut up = Running::start(up.args(["--state", &state]), &lake.path().join("up.log"));
+    up.args(["--state", &state]);
+    let mut up = Running::start(&mut place(up), &lake.path().join("up.log"));
     up.wait_for_text("Ctrl-C stops", WITHIN);
     up
 }
