@@ -11,19 +11,33 @@ use crate::{binaries, place, process};
 #[derive(Debug)]
 pub struct Lake {
     folder: tempfile::TempDir,
+    /// For a lake that is not in the folder: its address and what its store needs.
+    elsewhere: Option<(String, Vec<(&'static str, String)>)>,
 }
 
 impl Lake {
     /// An empty lake, without tables.
     pub fn empty() -> Self {
-        Self { folder: tempfile::Builder::new().prefix("weir-lake-").tempdir().unwrap() }
+        Self { folder: tempfile::Builder::new().prefix("weir-lake-").tempdir().unwrap(), elsewhere: None }
+    }
+
+    /// An empty lake at another address, with what its store needs in the environment; the folder is
+    /// scratch.
+    pub fn at(url: &str, environment: impl IntoIterator<Item = (&'static str, String)>) -> Self {
+        let elsewhere = Some((url.to_owned(), environment.into_iter().collect()));
+        Self { elsewhere, ..Self::empty() }
     }
 
     /// A lake with the tables of `schemas/` applied.
     pub fn with_tables() -> Self {
         let lake = Self::empty();
-        process::run(lake.weir(["tables", "apply"]).current_dir(place::checkout()));
+        lake.apply_tables();
         lake
+    }
+
+    /// Apply the tables of `schemas/`.
+    pub fn apply_tables(&self) {
+        process::run(&mut self.weir(["tables", "apply"]));
     }
 
     /// Its folder.
@@ -33,7 +47,10 @@ impl Lake {
 
     /// Its address, as `WEIR_LAKE` takes it.
     pub fn url(&self) -> String {
-        format!("file://{}", self.path().display())
+        match &self.elsewhere {
+            Some((url, _)) => url.clone(),
+            None => format!("file://{}", self.path().display()),
+        }
     }
 
     /// `weir ARGUMENTS` on this lake.
@@ -44,6 +61,9 @@ impl Lake {
             .env("WEIR_LAKE", self.url())
             .env_remove("WEIR_CATALOG")
             .env("NO_COLOR", "1");
+        for (name, value) in self.elsewhere.iter().flat_map(|(_, environment)| environment) {
+            weir.env(name, value);
+        }
         weir
     }
 
@@ -60,7 +80,7 @@ impl Lake {
         row.values().next().and_then(Value::as_i64).unwrap_or_else(|| panic!("{sql}: no number: {row:?}"))
     }
 
-    /// The files of a table, by `weir files`: one a line.
+    /// The files of a table, by `weir files`: one a line; addresses unless they are on this machine.
     pub fn files(&self, table: &str) -> Vec<PathBuf> {
         let list = process::run(&mut self.weir(["files", "--table", table]));
         list.lines().map(|line| local(line.trim())).collect()

@@ -4,9 +4,12 @@
 //! inside; tests meet it as users do.
 
 pub mod binaries;
+pub mod fault_proxy;
 pub mod lake;
 pub mod place;
 pub mod process;
 pub mod python;
+pub mod random;
 pub mod readers;
 pub mod seaweed;
+pub mod small_disk;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use crate::process::{self, Running};
@@ -47,6 +48,23 @@ impl Seaweed {
         Self { server: started, _folder: folder, port: s3 }
     }
 
+    /// One for all tests of a program that run at the same time; stopped with the last of them.
+    pub fn shared(python: &Python) -> Arc<Self> {
+        static SHARED: Mutex<Weak<Seaweed>> = Mutex::new(Weak::new());
+        // A test that failed while it started the server leaves nothing half-made behind the lock.
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.upgrade().unwrap_or_else(|| {
+            let started = Arc::new(Self::start(python));
+            *shared = Arc::downgrade(&started);
+            started
+        })
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Its address.
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
@@ -60,15 +78,20 @@ impl Seaweed {
     /// What a program needs in its environment to use it: the names that `object_store` and the
     /// AWS SDKs share.
     pub fn environment(&self) -> [(&'static str, String); 6] {
-        [
-            ("AWS_ENDPOINT_URL", self.endpoint()),
-            ("AWS_ENDPOINT", self.endpoint()),
-            ("AWS_ALLOW_HTTP", "true".to_owned()),
-            ("AWS_REGION", "us-east-1".to_owned()),
-            ("AWS_ACCESS_KEY_ID", CREDENTIALS.0.to_owned()),
-            ("AWS_SECRET_ACCESS_KEY", CREDENTIALS.1.to_owned()),
-        ]
+        environment(&self.endpoint())
     }
+}
+
+/// The same for another address of the server, as a proxy's.
+pub fn environment(endpoint: &str) -> [(&'static str, String); 6] {
+    [
+        ("AWS_ENDPOINT_URL", endpoint.to_owned()),
+        ("AWS_ENDPOINT", endpoint.to_owned()),
+        ("AWS_ALLOW_HTTP", "true".to_owned()),
+        ("AWS_REGION", "us-east-1".to_owned()),
+        ("AWS_ACCESS_KEY_ID", CREDENTIALS.0.to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", CREDENTIALS.1.to_owned()),
+    ]
 }
 
 fn server(python: &Python, data: &Path, config: &Path) -> Command {

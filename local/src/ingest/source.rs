@@ -8,9 +8,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use object_store::{ObjectStore, ObjectStoreExt};
 use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
+
+use weir::commit::LakeStore;
 
 /// Bytes of the head and of the tail that go into a file's identity.
 const IDENTITY_BYTES: u64 = 64 << 10;
@@ -35,8 +36,8 @@ impl ReadAt for File {
 }
 
 struct Remote {
-    store: Arc<dyn ObjectStore>,
-    path: object_store::path::Path,
+    store: LakeStore,
+    key: String,
     size: u64,
     runtime: Handle,
 }
@@ -47,7 +48,7 @@ impl ReadAt for Remote {
         if offset >= end {
             return Ok(0);
         }
-        let get = self.store.get_range(&self.path, offset..end);
+        let get = self.store.get_range(&self.key, offset..end);
         let bytes = self.runtime.block_on(get).map_err(io::Error::other)?;
         buf[..bytes.len()].copy_from_slice(&bytes);
         Ok(bytes.len())
@@ -107,15 +108,18 @@ impl Source {
     }
 
     fn open_remote(address: &str, options: &[(String, String)], runtime: &Handle) -> Result<Self> {
-        let url = url::Url::parse(address).with_context(|| format!("{address} is not an address"))?;
-        let options = options.iter().map(|(k, v)| (k.as_str(), v.as_str()));
-        let (store, path) = object_store::parse_url_opts(&url, options)
-            .with_context(|| format!("could not open {address}; example: s3://bucket/events.ndjson.gz"))?;
-        let store: Arc<dyn ObjectStore> = store.into();
-        let meta =
-            runtime.block_on(store.head(&path)).with_context(|| format!("could not open {address}"))?;
-        let remote = Remote { store, path, size: meta.size, runtime: runtime.clone() };
-        Self::describe(address.to_owned(), meta.size, Arc::new(remote))
+        let bucket_and_key = address.strip_prefix("s3://").and_then(|rest| rest.split_once('/'));
+        let Some((bucket, key)) = bucket_and_key.filter(|(_, key)| !key.is_empty()) else {
+            bail!("{address} names no file; example: s3://bucket/events.ndjson.gz");
+        };
+        let opened = LakeStore::open(&format!("s3://{bucket}"), options);
+        let store = opened.with_context(|| format!("could not open {address}"))?;
+        let size = runtime.block_on(store.size(key)).with_context(|| format!("could not open {address}"))?;
+        let Some(size) = size else {
+            bail!("{address} does not exist; `aws s3 ls s3://{bucket}/` shows what does");
+        };
+        let remote = Remote { store, key: key.to_owned(), size, runtime: runtime.clone() };
+        Self::describe(address.to_owned(), size, Arc::new(remote))
     }
 
     fn describe(url: String, size: u64, bytes: Arc<dyn ReadAt>) -> Result<Self> {

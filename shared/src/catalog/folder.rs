@@ -21,6 +21,7 @@ use serde::de::DeserializeOwned;
 
 use super::Catalog;
 use super::partition::{Partition, hive_path};
+use crate::commit::failure::{failed, is_absent};
 use crate::error::{Error, Result};
 use crate::schema::TableInput;
 
@@ -56,10 +57,10 @@ impl FolderCatalog {
 
     async fn read<T: DeserializeOwned>(&self, key: &Path) -> Result<Option<T>> {
         let found = match self.store.get(key).await {
-            Err(object_store::Error::NotFound { .. }) => return Ok(None),
-            found => found.map_err(|e| store_error("get", key, e))?,
+            Err(e) if is_absent(&e) => return Ok(None),
+            found => found.map_err(|e| self.failed("get", key, e))?,
         };
-        let bytes = found.bytes().await.map_err(|e| store_error("get", key, e))?;
+        let bytes = found.bytes().await.map_err(|e| self.failed("get", key, e))?;
         let parsed = serde_json::from_slice(&bytes);
         parsed.map(Some).map_err(|e| Error::Format {
             object: key.to_string(),
@@ -69,7 +70,7 @@ impl FolderCatalog {
     }
 
     async fn list(&self, below: &Path) -> Result<Vec<ObjectMeta>> {
-        self.store.list(Some(below)).try_collect().await.map_err(|e| store_error("list", below, e))
+        self.store.list(Some(below)).try_collect().await.map_err(|e| self.failed("list", below, e))
     }
 
     async fn create(&self, table: &TableInput, values: &[String]) -> Result<()> {
@@ -77,8 +78,12 @@ impl FolderCatalog {
         let body = to_bytes(&Partition::live(table, values)?)?;
         match self.store.put_opts(&key, PutPayload::from(body), PutMode::Create.into()).await {
             Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => Ok(()),
-            Err(e) => Err(store_error("put", &key, e)),
+            Err(e) => Err(self.failed("put", &key, e)),
         }
+    }
+
+    fn failed(&self, operation: &'static str, key: &Path, cause: object_store::Error) -> Error {
+        failed(operation, key.as_ref(), &self.address, cause)
     }
 
     async fn existing(&self, table: &str) -> Result<TableInput> {
@@ -115,7 +120,7 @@ impl Catalog for FolderCatalog {
     async fn put_table(&self, table: TableInput) -> Result<()> {
         let key = self.table_key(&table.name);
         let body = PutPayload::from(to_bytes(&table)?);
-        self.store.put(&key, body).await.map(|_| ()).map_err(|e| store_error("put", &key, e))
+        self.store.put(&key, body).await.map(|_| ()).map_err(|e| self.failed("put", &key, e))
     }
 
     async fn register_partitions(&self, table: &str, partitions: &[Vec<String>]) -> Result<()> {
@@ -147,19 +152,4 @@ fn to_bytes<T: Serialize>(value: &T) -> Result<Bytes> {
     let mut text = serde_json::to_vec_pretty(value).map_err(|e| Error::Internal(e.to_string()))?;
     text.push(b'\n');
     Ok(text.into())
-}
-
-fn store_error(operation: &'static str, key: &Path, source: object_store::Error) -> Error {
-    use object_store::Error as E;
-    // What a person has to change; everything else may pass.
-    let lasting = matches!(
-        source,
-        E::NotSupported { .. }
-            | E::NotImplemented { .. }
-            | E::PermissionDenied { .. }
-            | E::Unauthenticated { .. }
-            | E::InvalidPath { .. }
-            | E::UnknownConfigurationKey { .. }
-    );
-    Error::Store { operation, object: key.to_string(), retryable: !lasting, source: Box::new(source) }
 }

@@ -10,6 +10,8 @@
 pub mod attempt;
 mod checkpoint;
 pub mod encoding;
+pub(crate) mod failure;
+mod folder;
 pub mod format;
 mod known;
 pub mod log;

@@ -1,14 +1,10 @@
 //! The lake's objects: put-if-absent, get, list, delete, with retries and a count of requests.
 //! Never overwrites anything.
-//!
-//! On a local disk an object appears under its name in one step (a staged file, then a hard link),
-//! so a killed process leaves either the whole object or none, and what was answered as created
-//! stays: that needs no fsync, since the page cache outlives the process. A power cut can lose the
-//! last seconds; a lake that must survive one belongs on S3.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
@@ -16,6 +12,8 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 use url::Url;
 
+use super::failure::{failed, is_absent, is_retryable};
+use super::folder::DurableFolder;
 use crate::error::{Error, Result};
 
 /// Keys of one page of an S3 list.
@@ -30,6 +28,10 @@ pub enum Put {
     /// The name was taken; possibly by an earlier try of the same put whose answer was lost.
     Exists,
 }
+
+/// No try is begun after that long: with the longest try (30 s) a call still ends before a function
+/// of a minute does, and says why.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How often and how patiently a request without a definite answer is repeated.
 #[derive(Debug, Clone, Copy)]
@@ -201,7 +203,36 @@ impl LakeStore {
                     Ok(bytes) => return Ok(Some(bytes)),
                     Err(e) => e,
                 },
-                Err(object_store::Error::NotFound { .. }) => return Ok(None),
+                Err(e) if is_absent(&e) => return Ok(None),
+                Err(e) => e,
+            };
+            self.pause_or_fail("get", key, failure, &mut pauses).await?;
+        }
+    }
+
+    /// The object's length, or none.
+    pub async fn size(&self, key: &str) -> Result<Option<u64>> {
+        let path = self.path(key)?;
+        let mut pauses = self.pauses();
+        loop {
+            count(&self.counters.gets);
+            let failure = match self.store.head(&path).await {
+                Ok(found) => return Ok(Some(found.size)),
+                Err(e) if is_absent(&e) => return Ok(None),
+                Err(e) => e,
+            };
+            self.pause_or_fail("get", key, failure, &mut pauses).await?;
+        }
+    }
+
+    /// Some bytes of an object that is there.
+    pub async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes> {
+        let path = self.path(key)?;
+        let mut pauses = self.pauses();
+        loop {
+            count(&self.counters.gets);
+            let failure = match self.store.get_range(&path, range.clone()).await {
+                Ok(bytes) => return Ok(bytes),
                 Err(e) => e,
             };
             self.pause_or_fail("get", key, failure, &mut pauses).await?;
@@ -238,7 +269,7 @@ impl LakeStore {
                     names.sort_unstable();
                     return Ok(names);
                 }
-                Err(object_store::Error::NotFound { .. }) => return Ok(Vec::new()),
+                Err(e) if is_absent(&e) => return Ok(Vec::new()),
                 Err(e) => e,
             };
             self.pause_or_fail("list", prefix, failure, &mut pauses).await?;
@@ -252,7 +283,8 @@ impl LakeStore {
         loop {
             count(&self.counters.deletes);
             let failure = match self.store.delete(&path).await {
-                Ok(()) | Err(object_store::Error::NotFound { .. }) => return Ok(()),
+                Ok(()) => return Ok(()),
+                Err(e) if is_absent(&e) => return Ok(()),
                 Err(e) => e,
             };
             self.pause_or_fail("delete", key, failure, &mut pauses).await?;
@@ -299,9 +331,8 @@ impl LakeStore {
         }
     }
 
-    fn pauses(&self) -> impl Iterator<Item = Duration> + use<> {
-        let Retry { tries, pause } = self.retry;
-        (0..tries.saturating_sub(1)).map(move |i| pause * 2u32.saturating_pow(i))
+    fn pauses(&self) -> Pauses {
+        Pauses { left: self.retry.tries.saturating_sub(1), next: self.retry.pause, begun: Instant::now() }
     }
 
     /// Wait before the next try, or give up with the failure.
@@ -310,39 +341,41 @@ impl LakeStore {
         operation: &'static str,
         key: &str,
         failure: object_store::Error,
-        pauses: &mut (impl Iterator<Item = Duration> + Send),
+        pauses: &mut Pauses,
     ) -> Result<()> {
-        let retryable = is_retryable(&failure);
         match pauses.next() {
-            Some(pause) if retryable => {
+            Some(pause) if is_retryable(&failure) => {
                 if !pause.is_zero() {
                     tokio::time::sleep(pause).await;
                 }
                 Ok(())
             }
-            _ => {
-                Err(Error::Store { operation, object: key.to_owned(), retryable, source: Box::new(failure) })
-            }
+            _ => Err(failed(operation, key, &self.url, failure)),
         }
+    }
+}
+
+/// The pauses between the tries of one call.
+struct Pauses {
+    left: u32,
+    next: Duration,
+    /// Not the time of day, which comes in as an argument: only how long the call has taken.
+    begun: Instant,
+}
+
+impl Iterator for Pauses {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.left = self.left.checked_sub(1)?;
+        let pause = self.next;
+        self.next *= 2;
+        (self.begun.elapsed() + pause < PATIENCE).then_some(pause)
     }
 }
 
 fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
-}
-
-/// Everything is a bad moment but what only a person can change. A full disk is a bad moment.
-fn is_retryable(error: &object_store::Error) -> bool {
-    use object_store::Error as E;
-    !matches!(
-        error,
-        E::InvalidPath { .. }
-            | E::NotSupported { .. }
-            | E::NotImplemented { .. }
-            | E::PermissionDenied { .. }
-            | E::Unauthenticated { .. }
-            | E::UnknownConfigurationKey { .. }
-    )
 }
 
 fn setting(problem: String) -> Error {
@@ -354,7 +387,7 @@ fn open_folder(url: &Url) -> Result<LakeStore> {
     let made = std::fs::create_dir_all(&folder)
         .map_err(|e| setting(format!("cannot make {}: {e}", folder.display())));
     made?;
-    let store = object_store::local::LocalFileSystem::new_with_prefix(&folder);
+    let store = DurableFolder::open(&folder);
     let store = store.map_err(|e| setting(format!("cannot open {}: {e}", folder.display())))?;
     Ok(LakeStore::new(Arc::new(store), Path::default(), url.as_str()))
 }
@@ -364,12 +397,14 @@ fn open_s3(url: &Url, options: &[(String, String)]) -> Result<LakeStore> {
     use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
     let bucket = url.host_str().ok_or_else(|| setting(format!("{url} names no bucket")))?;
     let retries = object_store::RetryConfig {
-        // Below a function's deadline; what is left is the batch's next delivery.
-        retry_timeout: Duration::from_secs(20),
+        // A store that cannot be connected to is given up within 10 s, which a function has for its
+        // init; one that answers badly is asked five times, within 2 s.
+        retry_timeout: Duration::from_secs(7),
         max_retries: 4,
         ..Default::default()
     };
-    let mut builder = AmazonS3Builder::new().with_retry(retries);
+    let client = object_store::ClientOptions::new().with_connect_timeout(Duration::from_secs(3));
+    let mut builder = AmazonS3Builder::new().with_retry(retries).with_client_options(client);
     for (key, value) in options {
         if let Ok(key) = key.to_ascii_lowercase().parse::<AmazonS3ConfigKey>() {
             builder = builder.with_config(key, value);

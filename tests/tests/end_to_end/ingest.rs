@@ -53,7 +53,8 @@ fn samples_become_three_rows_and_three_dead_letters_each() {
     assert_eq!(quarantined, 3);
 }
 
-fn events(count: usize) -> String {
+/// Events of seven hours, good ones, each with an id of its own.
+pub(crate) fn events(count: usize) -> String {
     let mut text = String::new();
     for n in 0..count {
         let (hour, kind) = (n * 7 / count + 3, ["page_view", "click", "purchase"][n % 3]);

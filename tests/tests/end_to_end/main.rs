@@ -1,8 +1,10 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 //! Weir as its users meet it: built programs, real files, readers that others wrote.
 
+mod bad_moments;
 mod environment;
 mod ingest;
 mod producers;
 mod programs;
+mod s3;
 mod up;

@@ -1,6 +1,7 @@
 //! `weir up`: a foreign producer puts records, the host is killed again and again, and every
 //! record is a row exactly once.
 
+use std::process::Command;
 use std::time::Duration;
 
 use weir_tests::lake::Lake;
@@ -8,17 +9,23 @@ use weir_tests::process;
 use weir_tests::process::Running;
 use weir_tests::python::Python;
 
-const WITHIN: Duration = Duration::from_secs(30);
+pub(crate) const WITHIN: Duration = Duration::from_secs(30);
 
-fn start(lake: &Lake, port: u16) -> Running {
+pub(crate) fn start(lake: &Lake, port: u16) -> Running {
+    start_as(lake, port, |command| command)
+}
+
+/// The same where the command has to be run in a place of its own.
+pub(crate) fn start_as(lake: &Lake, port: u16, place: impl FnOnce(Command) -> Command) -> Running {
     let (state, port) = (lake.path().join("state").to_string_lossy().into_owned(), port.to_string());
     let mut up = lake.weir(["up", "--table", "clickstream", "--port", &port, "--window", "1s"]);
-    let mut up = Running::start(up.args(["--state", &state]), &lake.path().join("up.log"));
+    up.args(["--state", &state]);
+    let mut up = Running::start(&mut place(up), &lake.path().join("up.log"));
     up.wait_for_text("Ctrl-C stops", WITHIN);
     up
 }
 
-fn put(python: &Python, lake: &Lake, endpoint: &str, round: usize, count: usize) {
+pub(crate) fn put(python: &Python, lake: &Lake, endpoint: &str, round: usize, count: usize) {
     let records: Vec<_> = (0..count)
         .map(|n| {
             let data = format!(

@@ -84,7 +84,7 @@ impl FunctionHost {
             }
         };
         Ok(Self {
-            output: Output { file, echo: config.verbose },
+            output: Output { file, echo: config.verbose, shown: Arc::default() },
             starter: Starter::new().context("could not start the thread that starts functions")?,
             free: Semaphore::new(config.concurrency.max(1)),
             config,

@@ -30,6 +30,8 @@ pub struct Program {
 pub(super) struct Output {
     pub(super) file: Option<Arc<Mutex<File>>>,
     pub(super) echo: bool,
+    /// Causes shown since an invocation last succeeded: an outage is shown once, not at every try.
+    pub(super) shown: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Output {
@@ -41,7 +43,22 @@ impl Output {
         }
         if self.echo {
             let _ = writeln!(std::io::stderr(), "{line}");
+        } else if let Some(error) = self.new_error(line) {
+            let _ = writeln!(std::io::stderr(), "function: {error} (its records are delivered again)");
         }
+    }
+
+    /// The error that a function's line about an invocation tells, unless its cause was shown already.
+    fn new_error(&self, line: &str) -> Option<String> {
+        let told: serde_json::Value = serde_json::from_str(line).ok()?;
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(error) = told.as_object()?.get("error").and_then(serde_json::Value::as_str) else {
+            shown.clear();
+            return None;
+        };
+        // What comes before the cause is the object, another one at each try.
+        let cause = error.split_once(": ").map_or(error, |(_, cause)| cause);
+        shown.insert(cause.to_owned()).then(|| error.to_owned())
     }
 
     async fn collect(self, stream: impl AsyncRead + Unpin) {

@@ -1,4 +1,5 @@
-//! What a batch costs, on memory and on a local disk, and who wins a race.
+//! What a batch costs, on memory and on a local disk. Who wins a race, and what else holds on every
+//! store, S3 included, is in `tests/tests/stores`.
 
 use std::sync::Arc;
 
@@ -7,7 +8,6 @@ use object_store::memory::InMemory;
 use super::{files_of, numbers, shard};
 use crate::clock::EpochMicros;
 use crate::commit::attempt::{Outcome, ShardWriter};
-use crate::commit::format::Commit;
 use crate::commit::known::Folding;
 use crate::commit::positions::PositionSet;
 use crate::commit::reader;
@@ -197,142 +197,4 @@ async fn a_crashed_attempts_file_is_met_probed_around_and_deleted() {
         let (_, after) = cost(&lake, &mut writer, &numbers(15..20), "c", 1).await;
         assert_eq!(after, (2, 0, 1, 0, 0), "looks first after a conflict");
     }
-}
-
-#[tokio::test]
-async fn a_cut_prefix_is_committed_and_the_rest_reported() {
-    for (lake, _folder) in lakes() {
-        let mut writer = ShardWriter::new(lake.clone(), shard());
-        let mut build = |_: &PositionSet| Ok(files_of(&numbers(0..4), "1", |_| Some(9)));
-        let outcome = writer.commit(&numbers(0..10), EpochMicros(7), "a", &mut build).await.unwrap();
-        assert_eq!(outcome.first_pending(), Some(4.into()));
-        let listed = reader::live_files(&lake, Some("quarantine")).await.unwrap();
-        assert!(
-            listed.len() == 1 && listed[0].key.starts_with("quarantine/live/source_table=t/day=2026-11-09/")
-        );
-        assert!(reader::live_files(&lake, Some("t")).await.unwrap().is_empty());
-        let status = &reader::shard_status(&lake).await.unwrap()[0];
-        assert_eq!((status.head, status.positions, status.rows, status.quarantined), (1, 4, 0, 4));
-        assert_eq!((status.max, status.arrived_through), (Some(3.into()), EpochMicros(7)));
-    }
-}
-
-#[tokio::test]
-async fn files_of_byte_ranges_commit_and_resume() {
-    for (lake, _folder) in lakes() {
-        let mut writer = ShardWriter::new(lake.clone(), shard());
-        let mut build = |left: &PositionSet| {
-            let first = crate::record::RecordId { sequence: left.min().unwrap(), subsequence: 0 };
-            let mut built = files_of(&numbers(0..1), "1", |_| Some(1));
-            (built.covers, built.files[0].first) = (left.clone(), first);
-            Ok(built)
-        };
-        let ranges = |r: std::ops::Range<u64>| PositionSet::from_ranges([r]);
-        let _ = writer.commit(&ranges(0..1000), EpochMicros(1), "a", &mut build).await.unwrap();
-        let outcome = writer.commit(&ranges(500..2000), EpochMicros(1), "b", &mut build).await.unwrap();
-        assert!(matches!(outcome, Outcome::Committed { covers, .. } if covers == ranges(1000..2000)));
-        let again = ShardWriter::new(lake.clone(), shard())
-            .commit(&ranges(0..2000), EpochMicros(1), "c", &mut build)
-            .await;
-        assert_eq!(again.unwrap(), Outcome::AlreadyCommitted { pending: PositionSet::default() });
-    }
-}
-
-#[tokio::test]
-async fn of_sixteen_that_race_for_one_version_one_wins_and_all_commit() {
-    for (lake, _folder) in lakes() {
-        let puts = (0..16).map(|i| {
-            let lake = lake.clone();
-            tokio::spawn(async move { lake.put_if_absent("race/v", format!("{i}").into()).await.unwrap() })
-        });
-        let mut winners = 0;
-        for put in puts.collect::<Vec<_>>() {
-            winners += u32::from(put.await.unwrap() == Put::Created);
-        }
-        assert_eq!(winners, 1, "C3");
-        sixteen_writers_on_one_chain(&lake).await;
-    }
-}
-
-#[tokio::test]
-async fn a_hole_or_an_unknown_format_is_a_retryable_error_and_never_a_skip() {
-    for (lake, _folder) in lakes() {
-        let chain = ChainKey::of(&shard());
-        let mut writer = ShardWriter::new(lake.clone(), shard());
-        for i in 0..3 {
-            let _ = commit(&mut writer, &numbers(10 * i..10 * i + 10), &format!("a{i}"), 1).await;
-        }
-        let mut build = |left: &PositionSet| Ok(files_of(left, "1", |_| Some(1)));
-        lake.delete(&chain.object(LogEntry::Commit(2))).await.unwrap();
-        let mut cold = ShardWriter::new(lake.clone(), shard());
-        let error = cold.commit(&numbers(90..99), EpochMicros(1), "b", &mut build).await.unwrap_err();
-        assert!(error.retryable() && error.to_string().contains("hole"), "{error}");
-        assert!(reader::read_chain(&lake, &chain).await.unwrap_err().to_string().contains("hole"));
-        let future = bytes::Bytes::from_static(b"{\"format\":2}\n");
-        let _ = lake.put_if_absent(&chain.object(LogEntry::Commit(4)), future).await.unwrap();
-        let error = writer.commit(&numbers(90..99), EpochMicros(1), "c", &mut build).await.unwrap_err();
-        assert!(error.retryable() && error.to_string().contains("format 2"), "{error}");
-    }
-}
-
-#[tokio::test]
-async fn a_name_that_a_repair_dropped_is_never_listed() {
-    for (lake, _folder) in lakes() {
-        let chain = ChainKey::of(&shard());
-        let mut writer = ShardWriter::new(lake.clone(), shard());
-        let _ = commit(&mut writer, &numbers(0..10), "a", 1).await;
-        // A repair drops what a crash left at the slot of record 10, and the name after it.
-        let slot = |probe| {
-            let first = crate::record::RecordId { sequence: 10.into(), subsequence: 0 };
-            let name = crate::naming::SlotName { first, probe }.file_name(&shard());
-            crate::naming::data_file(
-                "t",
-                &files_of(&numbers(10..11), "", |_| Some(1)).files[0].partition,
-                &name,
-            )
-        };
-        let key = chain.object(LogEntry::Commit(1));
-        let mut header = Commit::decode(&key, &lake.get(&key).await.unwrap().unwrap()).unwrap().header;
-        (header.min, header.max, header.files, header.positions) = (None, None, Vec::new(), 0);
-        header.drops = vec![slot(0), slot(1)];
-        let repair = Commit::encode(&header, &PositionSet::default()).unwrap();
-        assert_eq!(
-            lake.put_if_absent(&chain.object(LogEntry::Commit(2)), repair).await.unwrap(),
-            Put::Created
-        );
-        // This writer is stale: it puts at the slot, is refused version 2, and learns of the drop.
-        let outcome = commit(&mut writer, &numbers(10..20), "b", 1).await;
-        assert!(
-            matches!(&outcome, Outcome::Committed { version: 3, files, .. } if files[0].key() == slot(2))
-        );
-        assert_eq!(lake.get(&slot(0)).await.unwrap(), None, "C5: dead now, and deleted");
-        assert!(lake.get(&slot(2)).await.unwrap().is_some(), "C1");
-        let mut cold = ShardWriter::new(lake.clone(), shard());
-        let outcome = commit(&mut cold, &numbers(20..30), "c", 1).await;
-        assert!(matches!(outcome, Outcome::Committed { version: 4, .. }));
-    }
-}
-
-pub(super) async fn sixteen_writers_on_one_chain(lake: &LakeStore) {
-    let writers = (0..16u64).map(|i| {
-        let mut writer = ShardWriter::new(lake.clone(), shard());
-        // Overlapping batches: each record is in two of them.
-        tokio::spawn(
-            async move { commit(&mut writer, &numbers(10 * i..10 * i + 20), &format!("w{i}"), 2).await },
-        )
-    });
-    for writer in writers.collect::<Vec<_>>() {
-        assert_eq!(writer.await.unwrap().first_pending(), None);
-    }
-    let mut all = PositionSet::default();
-    for commit in reader::read_chain(lake, &ChainKey::of(&shard())).await.unwrap() {
-        let set = commit.set().unwrap();
-        assert!(!set.overlaps(&all), "C2");
-        all = all.union(&set);
-    }
-    assert_eq!(all, numbers(0..170), "C1");
-    let listed = reader::live_files(lake, None).await.unwrap();
-    let mut listed: Vec<_> = listed.into_iter().map(|f| f.key).collect();
-    listed.sort();
-    assert_eq!(lake.list("t").await.unwrap(), listed, "C5: what is there is what commits list");
 }

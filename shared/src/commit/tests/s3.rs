@@ -1,4 +1,5 @@
-//! How S3's answers to a conditional put are taken, against a server that answers by script.
+//! How S3's answers to a conditional put are taken, against a server that answers by script. A real
+//! server is in `tests/tests/stores`.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -67,17 +68,4 @@ async fn only_a_failed_precondition_says_that_the_name_is_taken() {
             assert!(head.contains("if-none-match: *"), "{head}");
         }
     }
-}
-
-/// With an endpoint that has right conditional puts (SeaweedFS), its bucket and keys in the
-/// environment: `WEIR_TEST_S3=s3://bucket/new-prefix AWS_ENDPOINT=http://… cargo test -p weir
-/// --features aws -- --ignored s3`.
-#[tokio::test]
-#[ignore = "needs an S3 endpoint"]
-#[allow(clippy::disallowed_methods, reason = "says where the endpoint is")]
-async fn writers_race_on_a_real_endpoint() {
-    let url = std::env::var("WEIR_TEST_S3").unwrap();
-    let options: Vec<_> = std::env::vars().collect();
-    let lake = LakeStore::open(&url, &options).unwrap();
-    super::requests::sixteen_writers_on_one_chain(&lake).await;
 }
