@@ -5,3 +5,4 @@ mod environment;
 mod ingest;
 mod programs;
 mod up;
+mod verify;
