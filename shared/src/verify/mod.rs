@@ -117,7 +117,7 @@ pub struct Totals {
     pub quarantined: u64,
     /// Dead letters that a later commit of a replay has loaded, or judged again: they are counted in
     /// `rows` (or `quarantined`) by that commit, and in `quarantined` by the one that refused them
-    /// first, so that each record is counted once in [`Totals::records`].
+    /// first, so that each record is counted once in [`Totals::records`]. 0 while nothing replays.
     pub replayed: u64,
     /// Findings.
     pub findings: u64,

@@ -120,7 +120,11 @@ async fn plant(world: &mut World, n: usize) -> Option<Case> {
             )
         }
         10 => {
-            world.rewrite("file", 2, |_, set| *set = set.union(&PositionSet::from_ranges([190..200]))).await;
+            world
+                .rewrite("file", 2, |_, set| {
+                    *set = set.union(&PositionSet::from_ranges(std::iter::once(190..200)))
+                })
+                .await;
             case(
                 "bytes are listed twice",
                 vec![(DuplicatePositions, world.commit_key("file", 2))],
@@ -212,7 +216,7 @@ async fn plant(world: &mut World, n: usize) -> Option<Case> {
             case("a commit cannot be read", found, false, true)
         }
         19 => {
-            world.load(&[70..80]).await;
+            world.load(std::slice::from_ref(&(70..80))).await;
             case("a load was interrupted", vec![(MissingRange, "file:///a-b.ndjson".into())], false, false)
         }
         _ => None,

@@ -1,7 +1,7 @@
-//! A stream against its chain, in windows of any size.
+//! A stream against its chain, in windows of any size; and a lake of a million records.
 
 use super::world::{World, sequence};
-use crate::commit::PositionSet;
+use crate::commit::{LakeStore, PositionSet};
 use crate::record::SequenceNumber;
 use crate::verify::{Budget, Compared, Kind, Scope, StreamComparison};
 
@@ -52,4 +52,22 @@ async fn a_stream_is_compared_record_by_record() {
         assert_eq!(compared, expected, "window {window}");
         assert!(kinds.ends_with(&[Kind::MissingRange, Kind::PhantomRecords]), "{kinds:?}");
     }
+}
+
+/// `cargo test --release -p weir --lib -- --ignored --nocapture a_million_records`
+#[tokio::test]
+#[ignore = "makes a million records first: minutes without optimization"]
+async fn a_million_records_of_a_stream_are_judged_in_seconds() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = url::Url::from_directory_path(folder.path()).unwrap();
+    let mut world = World::on(LakeStore::open(url.as_str(), &[]).unwrap(), "columns").await;
+    for n in 0..100 {
+        world.deliver("a", n * 10_000..n * 10_000 + 10_000).await;
+    }
+    let begun = std::time::Instant::now();
+    let (totals, findings) = world.verify(false).await;
+    let took = begun.elapsed();
+    println!("{} records in {} files: {took:?}", totals.records(), totals.files);
+    assert_eq!((findings, totals.records()), (vec![], 1_000_000));
+    assert!(took.as_secs() < 30, "{took:?}");
 }

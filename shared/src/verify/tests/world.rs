@@ -23,7 +23,7 @@ use crate::verify::{Budget, Finding, Progress, Repair, Scope, Totals, Verifier};
 pub(super) const ARN: &str = "arn:aws:kinesis:us-east-2:123456789012:stream/clicks";
 pub(super) const NOW: EpochMicros = EpochMicros(1_763_600_000_000_000);
 /// Real numbers are as long.
-const BASE: &str = "495900000000000000000000000000000000000000000000000";
+const BASE: &str = "4959000000000000000000000000000000000000000000000";
 
 pub(super) struct World {
     pub(super) lake: LakeStore,
@@ -33,7 +33,7 @@ pub(super) struct World {
 
 /// Position `n` of every shard.
 pub(super) fn sequence(n: u32) -> SequenceNumber {
-    format!("{BASE}{n:05}").parse().unwrap()
+    format!("{BASE}{n:07}").parse().unwrap()
 }
 
 fn document(shard: &str, n: u32) -> String {
@@ -45,7 +45,10 @@ fn document(shard: &str, n: u32) -> String {
 
 impl World {
     pub(super) async fn empty(provenance: &str) -> Self {
-        let lake = LakeStore::open("memory:///", &[]).unwrap();
+        Self::on(LakeStore::open("memory:///", &[]).unwrap(), provenance).await
+    }
+
+    pub(super) async fn on(lake: LakeStore, provenance: &str) -> Self {
         let catalog: Arc<dyn Catalog> =
             Arc::new(FolderCatalog::new(lake.object_store(), Path::default(), "memory:///"));
         let table = json!({
@@ -124,7 +127,9 @@ impl World {
             let mut files: Vec<_> =
                 rows.take_files().unwrap().into_iter().map(|file| data_file(&table, file)).collect();
             files.extend(dead_files(&dead, &shard, &table, NOW).unwrap());
-            let covers = PositionSet::from_ranges([u64::from(lines.start * 10)..u64::from(lines.end * 10)]);
+            let covers = PositionSet::from_ranges(std::iter::once(
+                u64::from(lines.start * 10)..u64::from(lines.end * 10),
+            ));
             self.attempts += 1;
             let id = format!("attempt-{}", self.attempts);
             let built = Built { files, covers: covers.clone() };
