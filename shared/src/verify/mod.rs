@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Memory is bounded by [`Budget`] however large the lake: what does not fit is looked at in
-//! several passes. Only names of shards and of partitions are held for the whole run.
+//! several passes. Only names of shards, partitions and dropped files are held for the whole run.
 //!
 //! A record that moves from the quarantine into a table does so by a commit of a chain of its own,
 //! whose rows keep the identity of the record they came from: see [`Totals::replayed`].
@@ -85,7 +85,7 @@ pub struct Budget {
 }
 
 impl Default for Budget {
-    /// About 100 MB if a lake fills all of it.
+    /// Some 200 MB if a lake fills all of it, with the slack of buffers that grow.
     fn default() -> Self {
         Self { spans: 500_000, files: 2_000_000, rows: 500_000, strays: 2_000 }
     }
