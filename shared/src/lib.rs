@@ -22,5 +22,6 @@ pub mod quarantine;
 pub mod commit;
 pub mod catalog;
 pub mod pipeline;
+pub mod verify;
 
 pub use error::{Error, Result};

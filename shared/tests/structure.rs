@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Reading order of the library: a module uses only those before it.
-const ORDER: [&str; 21] = [
+const ORDER: [&str; 22] = [
     "error",
     "clock",
     "limits",
@@ -30,6 +30,7 @@ const ORDER: [&str; 21] = [
     "catalog",
     "close",
     "pipeline",
+    "verify",
 ];
 
 /// What stands where: text in the code, the files that may hold it (a path or a folder), why.

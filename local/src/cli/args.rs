@@ -54,6 +54,8 @@ pub(super) enum Command {
     Files(FilesArgs),
     /// Show shards, lag, tables, quarantine and what was given up
     Status(StatusArgs),
+    /// Check that every record is in the lake exactly once, or say what is wrong
+    Verify(VerifyArgs),
     /// Run a Lambda function in this process (the local runtime starts it)
     #[command(hide = true)]
     Function {
@@ -146,6 +148,28 @@ pub(super) struct FilesArgs {
     /// Table
     #[arg(long)]
     pub(super) table: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct VerifyArgs {
+    /// Only this table and its dead letters
+    #[arg(long)]
+    pub(super) table: Option<String>,
+    /// Only this partition of the table (`dt=2026-11-20`)
+    #[arg(long, requires = "table")]
+    pub(super) partition: Option<String>,
+    /// Remove files whose records no commit lists, and files that a commit proves dead; nothing else
+    #[arg(long)]
+    pub(super) repair: bool,
+    /// Compare with the stream behind this Kinesis endpoint (`weir up` prints it)
+    #[arg(long)]
+    pub(super) endpoint: Option<String>,
+    /// Name of the stream; the table's name if not given
+    #[arg(long, env = "WEIR_STREAM")]
+    pub(super) stream: Option<String>,
+    /// Folder of the stream's state, which tells it from others of its name
+    #[arg(long, env = "WEIR_STATE", default_value = ".weir/state")]
+    pub(super) state: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -11,6 +11,7 @@ mod query;
 mod status;
 mod tables;
 mod up;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -40,6 +41,7 @@ pub fn run() -> ExitCode {
         Command::Tables(args) => runtime.block_on(tables::run(global, args)),
         Command::Files(args) => runtime.block_on(files::run(global, args)),
         Command::Status(args) => runtime.block_on(status::run(global, args)),
+        Command::Verify(args) => runtime.block_on(verify::run(global, args)),
         Command::Function { .. } => Ok(ExitCode::SUCCESS),
     };
     runtime.shutdown_background();

@@ -8,7 +8,7 @@
 //!
 //! [`attempt`] writes, [`reader`] reads; they share the format and nothing else.
 pub mod attempt;
-mod checkpoint;
+pub(crate) mod checkpoint;
 pub mod encoding;
 pub(crate) mod failure;
 mod folder;

@@ -8,3 +8,4 @@ mod producers;
 mod programs;
 mod s3;
 mod up;
+mod verify;

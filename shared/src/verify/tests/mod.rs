@@ -1,0 +1,5 @@
+//! Lakes made by real attempts, a fault in each, and what is said of it.
+mod faults;
+mod races;
+mod scale;
+mod world;
