@@ -17,6 +17,8 @@ pub struct Config {
     pub tables: Vec<String>,
     /// `WEIR_STREAM_IDENTITY`
     pub stream_identity: StreamIdentity,
+    /// `WEIR_CONSUMER`
+    pub consumer: Option<String>,
     /// `WEIR_DEADLINE_RESERVE`
     pub deadline_reserve: Reserve,
     /// `AWS_LAMBDA_FUNCTION_NAME`
@@ -161,6 +163,7 @@ impl Config {
                 Some(text) if text == "arn-only" => StreamIdentity::ArnOnly,
                 Some(text) => StreamIdentity::Set(text),
             },
+            consumer: get("WEIR_CONSUMER"),
             deadline_reserve: reserve(get("WEIR_DEADLINE_RESERVE"))?,
             function_name: get("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|| "ingest".to_owned()),
             aws: AwsSettings(AWS_NAMES.iter().filter_map(|n| get(n).map(|v| (*n, v))).collect()),

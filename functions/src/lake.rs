@@ -41,8 +41,8 @@ pub async fn connect(config: &Config) -> Result<LakeProcess> {
         CatalogAddress::Folder(_) | CatalogAddress::Glue { .. } => {
             return Err(weir::Error::Setting {
                 setting: "WEIR_CATALOG".into(),
-                problem: "only the catalog in the lake is supported by this version; leave it unset".into(),
-                example: "".into(),
+                problem: "this version keeps the catalog in the lake; leave it unset".into(),
+                example: "(not set)".into(),
             });
         }
     };
@@ -52,7 +52,8 @@ pub async fn connect(config: &Config) -> Result<LakeProcess> {
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let identities = StreamIdentities::new(config);
-    let ingest = Ingest::new(lake, catalog, tables, String::new(), clock.clone());
+    let ingest = Ingest::new(lake, catalog, tables, String::new(), clock.clone())
+        .with_consumer(config.consumer.clone());
     // The hasher's keys are random in each process.
     let nonce = std::hash::RandomState::new().build_hasher().finish();
     Ok(LakeProcess { ingest, identities, clock, nonce, attempts: 0 })

@@ -26,3 +26,7 @@ pub const MAX_UNPACK_DEPTH: usize = 6;
 /// Documents of one stream record: a megabyte record of the shortest lines stays below it, a bomb
 /// of blank documents does not (each costs some 64 bytes of bookkeeping).
 pub const MAX_DOCUMENTS_PER_RECORD: u32 = 1 << 20;
+
+/// Bytes of one folder of a partition, escaped. File systems take 255 in a name; S3 takes 1,024 in a
+/// whole key (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html>).
+pub const MAX_PARTITION_FOLDER_BYTES: usize = 200;

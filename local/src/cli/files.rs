@@ -17,7 +17,15 @@ pub(super) async fn run(global: &Global, args: &FilesArgs) -> Result<ExitCode> {
         bail!("table {} is not in the catalog of {}; tables there: {known}", args.table, lake.url);
     }
     for listed in files {
-        let url = format!("{}/{}", lake.url, listed.key);
+        // A folder's files by their plain path, as every tool opens them; an address would need
+        // escapes that tools read in different ways.
+        let url = match url::Url::parse(&lake.url).ok().filter(|u| u.scheme() == "file") {
+            Some(folder) => match folder.to_file_path() {
+                Ok(path) => path.join(&listed.key).display().to_string(),
+                Err(()) => bail!("{} is no folder of this machine", lake.url),
+            },
+            None => format!("{}/{}", lake.url, listed.key),
+        };
         if global.json {
             let partition = listed.file.partition.as_str();
             let (rows, bytes) = (listed.file.rows, listed.file.bytes);

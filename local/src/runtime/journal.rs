@@ -62,6 +62,8 @@ pub(super) struct Journal {
     path: PathBuf,
     file: File,
     bytes: u64,
+    /// Lines that a full disk refused; the store holds what they say, so they go first next time.
+    unwritten: Vec<u8>,
     compact_at: u64,
     known: BTreeMap<String, Known>,
     options: JournalOptions,
@@ -88,13 +90,13 @@ impl Journal {
         let file = file.with_context(|| format!("could not open {}", path.display()))?;
         let bytes = file.metadata()?.len();
         let compact_at = options.compact_from_bytes.max(2 * bytes);
-        Ok(Self { path: path.to_owned(), file, bytes, compact_at, known, options })
+        Ok(Self { path: path.to_owned(), file, bytes, unwritten: Vec::new(), compact_at, known, options })
     }
 
     /// Write down what the store holds and the journal does not. Nobody may change the store
     /// meanwhile.
     pub(super) async fn append_changes(&mut self, store: &Store) -> anyhow::Result<()> {
-        let mut lines = Vec::new();
+        let mut lines = std::mem::take(&mut self.unwritten);
         let names = store.list_stream_names().await;
         let gone: Vec<String> = self.known.keys().filter(|name| !names.contains(name)).cloned().collect();
         for name in gone {
@@ -114,9 +116,10 @@ impl Journal {
             }
         }
         if !lines.is_empty() {
-            self.file.write_all(&lines).context("could not write the stream's journal")?;
-            if self.options.sync {
-                self.file.sync_data().context("could not flush the stream's journal")?;
+            let written = self.write_whole(&lines);
+            if written.is_err() {
+                self.unwritten = lines;
+                return written.context("could not write the stream's journal");
             }
             self.bytes += lines.len() as u64;
         }
@@ -127,6 +130,22 @@ impl Journal {
             self.compact_at = self.options.compact_from_bytes.max(2 * self.bytes);
         }
         Ok(())
+    }
+
+    /// All or nothing: half a line (a full disk) would make what comes behind it unreadable, so it is
+    /// cut off, now or before the next write.
+    fn write_whole(&mut self, lines: &[u8]) -> std::io::Result<()> {
+        if self.file.metadata()?.len() != self.bytes {
+            self.file.set_len(self.bytes)?;
+        }
+        let written = self.file.write_all(lines).and_then(|()| match self.options.sync {
+            true => self.file.sync_data(),
+            false => Ok(()),
+        });
+        if written.is_err() {
+            let _ = self.file.set_len(self.bytes);
+        }
+        written
     }
 
     /// A new file with what the store holds, in place of the old one. A kill at any moment leaves

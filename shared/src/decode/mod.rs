@@ -137,6 +137,17 @@ impl Decoder {
         Ok(())
     }
 
+    /// Decode a document that [`Decoder::decode`] has taken just before, into other columns.
+    ///
+    /// # Errors
+    /// As the first time: none.
+    pub fn decode_again(&mut self, doc: &[u8], utf8: bool, set: &mut ColumnSet) -> Result<(), Box<Refusal>> {
+        self.unknown.set_counting(false);
+        let result = self.decode(doc, utf8, set);
+        self.unknown.set_counting(true);
+        result
+    }
+
     /// How often each unknown field was met since the last call, by path.
     pub fn take_unknown_fields(&mut self) -> BTreeMap<String, u64> {
         self.unknown.take_counts()

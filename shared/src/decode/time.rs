@@ -111,14 +111,30 @@ pub(crate) fn timestamp_text(text: &str, format: &TimeFormat) -> Option<i64> {
         TimeFormat::Rfc3339 => rfc3339(text.as_bytes()),
         TimeFormat::Strftime(pattern) => {
             let parsed = jiff::fmt::strtime::parse(pattern, text).ok()?;
-            let instant = match parsed.offset() {
-                Some(_) => parsed.to_timestamp().ok()?,
-                None => jiff::tz::TimeZone::UTC.to_timestamp(parsed.to_datetime().ok()?).ok()?,
+            // jiff takes a leap second for the one before it.
+            if parsed.second() == Some(59)
+                && text.contains("60")
+                && says_another_second(&parsed, pattern, text)
+            {
+                return None;
+            }
+            let instant = match (parsed.timestamp(), parsed.offset()) {
+                (Some(instant), _) => instant,
+                (None, Some(_)) => parsed.to_timestamp().ok()?,
+                (None, None) => jiff::tz::TimeZone::UTC.to_timestamp(parsed.to_datetime().ok()?).ok()?,
             };
             (instant.subsec_nanosecond() % 1_000 == 0).then(|| instant.as_microsecond())
         }
         _ => None,
     }
+}
+
+/// Whether `60` stands in the text where the time read from it has `59`.
+#[cold]
+fn says_another_second(parsed: &jiff::fmt::strtime::BrokenDownTime, pattern: &str, text: &str) -> bool {
+    let Ok(read) = parsed.to_string(pattern) else { return false };
+    let mut pairs = text.as_bytes().windows(2).zip(read.as_bytes().windows(2));
+    text.len() == read.len() && pairs.any(|(written, read)| written == b"60" && read == b"59")
 }
 
 /// A text by the column's format → days.

@@ -9,24 +9,42 @@ use crate::schema::UnknownFields;
 /// cannot fill the memory.
 const MAX_PATHS: usize = 1_000;
 
+/// Longest path counted by name.
+const MAX_PATH_BYTES: usize = 256;
+
+/// Whether a key is the name of a field. Others are content that stands where names should (an
+/// address, an id with spaces), and counters go into logs.
+fn is_name(key: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'$' | b':');
+    key.len() <= 64 && key.bytes().all(plain)
+}
+
 /// Counters and the rescued text of the row under construction.
 #[derive(Debug)]
 pub(crate) struct Unknown {
     pub(crate) policy: UnknownFields,
     counts: BTreeMap<String, u64>,
+    /// Whether this row's fields are counted: not when it is decoded a second time.
+    counting: bool,
     rescued: Vec<u8>,
     path: String,
 }
 
 impl Unknown {
     pub(crate) fn new(policy: UnknownFields) -> Self {
-        Self { policy, counts: BTreeMap::new(), rescued: Vec::new(), path: String::new() }
+        Self { policy, counts: BTreeMap::new(), counting: true, rescued: Vec::new(), path: String::new() }
     }
 
     pub(crate) fn count(&mut self, parent: &str, key: &str) {
+        if !self.counting {
+            return;
+        }
         self.path.clear();
         self.path.push_str(parent);
-        self.path.push_str(key);
+        self.path.push_str(if is_name(key) { key } else { "*" });
+        if self.path.len() > MAX_PATH_BYTES {
+            self.path = "(other)".to_owned();
+        }
         if let Some(n) = self.counts.get_mut(&self.path) {
             *n += 1;
         } else if self.counts.len() < MAX_PATHS {
@@ -60,6 +78,11 @@ impl Unknown {
 
     pub(crate) fn begin_row(&mut self) {
         self.rescued.clear();
+    }
+
+    /// Whether the next rows' fields are counted.
+    pub(crate) fn set_counting(&mut self, counting: bool) {
+        self.counting = counting;
     }
 
     pub(crate) fn take_counts(&mut self) -> BTreeMap<String, u64> {

@@ -138,8 +138,23 @@ pub(crate) fn push_number(
             whole_bounds(rules, v.into(), text)?;
             leaf.push_i64(v, rep);
         }
+        LeafKind::Date(format) => {
+            let scale = match format {
+                TimeFormat::EpochSeconds => 6,
+                TimeFormat::EpochMillis => 3,
+                TimeFormat::EpochMicros => 0,
+                _ => return Err(kind.wrong_type("number")),
+            };
+            let micros = number::scaled(text, scale).and_then(|v| i64::try_from(v).ok());
+            let days = micros.map(|v| v.div_euclid(86_400_000_000));
+            let Some(days) = days.and_then(|v| i32::try_from(v).ok()) else {
+                return refuse(Reason::InvalidTime);
+            };
+            whole_bounds(rules, days.into(), text)?;
+            leaf.push_i32(days, rep);
+        }
         LeafKind::Json => leaf.push_bytes(text, rep),
-        LeafKind::Bool | LeafKind::Text { .. } | LeafKind::Date(_) | LeafKind::Binary => {
+        LeafKind::Bool | LeafKind::Text { .. } | LeafKind::Binary => {
             return Err(kind.wrong_type("number"));
         }
     }
@@ -185,6 +200,9 @@ pub(crate) fn push_text(
             leaf.push_i64(v, rep);
         }
         LeafKind::Date(format) => {
+            if !matches!(format, TimeFormat::Rfc3339 | TimeFormat::Strftime(_)) {
+                return Err(kind.wrong_type("string"));
+            }
             let Some(v) = time::date_text(text, format) else {
                 return Err(Violation::new(Reason::InvalidTime, kind.expected(), text));
             };

@@ -25,6 +25,7 @@ const FUNCTION_ROW_BUDGET: usize = 64 << 20;
 pub struct Tables {
     shard: Shard,
     tables: Vec<RowBuffers>,
+    shared: bool,
 }
 
 /// What a stream record became, counted over one build.
@@ -61,7 +62,14 @@ impl Tables {
     /// A table that cannot be compiled.
     pub fn new(shard: &Shard, tables: &[Arc<TableSchema>]) -> Result<Self> {
         let buffers = tables.iter().map(|t| RowBuffers::new(t.clone(), shard.clone(), FUNCTION_ROW_BUDGET));
-        Ok(Self { shard: shard.clone(), tables: buffers.collect::<Result<_>>()? })
+        Ok(Self { shard: shard.clone(), tables: buffers.collect::<Result<_>>()?, shared: false })
+    }
+
+    /// The stream has other consumers, with chains of their own: documents that no `weir.route` of
+    /// these tables takes are theirs, and are counted. Without this they are dead letters.
+    pub fn shared(mut self) -> Self {
+        self.shared = true;
+        self
     }
 
     /// Files of the records in `wanted`; `in_time` says whether to go on, else a prefix is kept, cut
@@ -141,15 +149,14 @@ impl Tables {
         dead: &mut BTreeMap<usize, Vec<DeadLetter>>,
         counts: &mut BuildCounts,
     ) {
-        let (reason, expected, found) = if self.tables.len() > 1 {
+        let (reason, expected, found) = if !self.shared {
             let expected = "a record that the weir.route of some table takes";
             (Reason::NoRoute, expected, "a record that none takes")
         } else if is_json_object(payload) {
-            // One table with a route shares its stream with other functions: the rest is theirs.
             counts.skipped_documents += 1;
             return;
         } else {
-            // Nobody can tell whose it is: each function keeps it, or it would be lost (C8).
+            // Nobody can tell whose it is: each consumer keeps it, or it would be lost (C8).
             (Reason::MalformedJson, "a JSON object", "bytes that are none")
         };
         dead.entry(0).or_default().push(DeadLetter {

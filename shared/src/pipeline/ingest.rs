@@ -26,6 +26,7 @@ pub struct Ingest {
     stream_identity: String,
     /// The same by ARN, where it is known only with the event.
     identities: HashMap<String, String>,
+    consumer: Option<String>,
     clock: Arc<dyn Clock>,
     folding: Folding,
     warm: HashMap<(String, String), Warm>,
@@ -79,7 +80,27 @@ impl Ingest {
     ) -> Self {
         let folding = Folding::default();
         let (warm, registered, identities) = (HashMap::new(), BTreeSet::new(), HashMap::new());
-        Self { lake, catalog, tables, stream_identity, identities, clock, folding, warm, registered }
+        let consumer = None;
+        Self {
+            lake,
+            catalog,
+            tables,
+            stream_identity,
+            identities,
+            consumer,
+            clock,
+            folding,
+            warm,
+            registered,
+        }
+    }
+
+    /// One of several consumers of the same stream into the same lake: it has commit chains of its
+    /// own under this name, and leaves alone what no `weir.route` of its tables takes. Two functions
+    /// without names would share one chain, and each would take the other's records for committed.
+    pub fn with_consumer(mut self, name: Option<String>) -> Self {
+        self.consumer = name;
+        self
     }
 
     /// The same with other bounds of what is folded and remembered of each shard.
@@ -115,13 +136,19 @@ impl Ingest {
                 self.warm.clear();
             }
             let identity = self.identities.get(&origin.stream_arn).unwrap_or(&self.stream_identity);
-            let identity = format!("{}{identity}", origin.stream_arn);
+            let mut identity = format!("{}{identity}", origin.stream_arn);
+            if let Some(consumer) = &self.consumer {
+                identity = format!("{identity}\nconsumer {consumer}");
+            }
             let shard = Shard {
                 stream: origin.stream_name().into(),
                 stream_key: stream_key(origin.stream_name(), &identity).into(),
                 shard: origin.shard.as_str().into(),
             };
-            let tables = Tables::new(&shard, &self.tables)?;
+            let mut tables = Tables::new(&shard, &self.tables)?;
+            if self.consumer.is_some() {
+                tables = tables.shared();
+            }
             let writer = ShardWriter::with_folding(self.lake.clone(), shard, self.folding);
             self.warm.insert(key.clone(), Warm { writer, tables });
         }

@@ -6,7 +6,8 @@ use crate::dead_letter::Reason;
 use crate::decode::Refusal;
 use crate::decode::time::civil_from_days;
 use crate::error::{Error, Result};
-use crate::partition::PartitionPath;
+use crate::limits::MAX_PARTITION_FOLDER_BYTES;
+use crate::partition::{NULL_PARTITION, PartitionPath};
 use crate::schema::{Granularity, TableSchema};
 
 const HOUR: i64 = 3_600_000_000;
@@ -146,6 +147,34 @@ impl KeyRules {
             }
         };
         self.keys.iter().map(part).collect()
+    }
+
+    /// Refuse values that no folder of a partition can say: Hive writes an empty text and its own
+    /// word for null as null, and a store takes no endless name.
+    pub(crate) fn check_parts(&self, parts: &[KeyPart]) -> Result<(), Box<Refusal>> {
+        for (key, part) in self.keys.iter().zip(parts) {
+            let KeyPart::Text(text) = part else { continue };
+            let refuse = |expected: String, found: &str| {
+                let (reason, path) = (Reason::Constraint, key.name.clone());
+                Err(Box::new(Refusal { reason, path, expected, found: found.into() }))
+            };
+            if text.is_empty() || **text == *NULL_PARTITION.as_bytes() {
+                return refuse(
+                    "a partition value that Hive does not read as null".into(),
+                    "an empty text or Hive's word for null",
+                );
+            }
+            let text = String::from_utf8_lossy(text);
+            let folder = PartitionPath::from_values([(key.name.as_str(), Some(&*text))]);
+            if folder.as_str().len() > MAX_PARTITION_FOLDER_BYTES {
+                let found = format!("{} bytes", folder.as_str().len());
+                return refuse(
+                    format!("a partition folder of at most {MAX_PARTITION_FOLDER_BYTES} bytes"),
+                    &found,
+                );
+            }
+        }
+        Ok(())
     }
 
     /// The Hive path of a partition.

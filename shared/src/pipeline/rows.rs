@@ -53,6 +53,7 @@ pub struct RowBuffers {
     spare: Vec<ColumnSet>,
     budget: usize,
     until_check: u32,
+    unchecked_bytes: usize,
     digits: Vec<u8>,
     rows: u64,
 }
@@ -100,6 +101,7 @@ impl RowBuffers {
             spare: Vec::new(),
             budget,
             until_check: MEMORY_CHECK_ROWS,
+            unchecked_bytes: 0,
             digits: Vec::new(),
             rows: 0,
         })
@@ -131,7 +133,11 @@ impl RowBuffers {
             Ok(()) => {
                 self.rows += 1;
                 self.until_check -= 1;
-                if self.until_check == 0 || self.open[self.current].set.rows >= ROW_GROUP_ROWS {
+                self.unchecked_bytes += doc.len();
+                if self.until_check == 0
+                    || self.unchecked_bytes > self.budget / 8
+                    || self.open[self.current].set.rows >= ROW_GROUP_ROWS
+                {
                     self.relieve()?;
                 }
                 Ok(None)
@@ -164,12 +170,15 @@ impl RowBuffers {
         if !self.keys.matches(&here.set, &here.parts) || here.parts.len() != self.table.partition_keys.len() {
             let parts = self.keys.parts(&here.set);
             here.set.truncate_row();
+            if !self.by_key.contains_key(&parts) {
+                self.keys.check_parts(&parts)?;
+            }
             at = match self.by_key.get(&parts) {
                 Some(&at) => at,
                 None => self.open_partition(parts),
             };
             self.current = at;
-            self.decoder.decode(doc, utf8, &mut self.open[at].set)?;
+            self.decoder.decode_again(doc, utf8, &mut self.open[at].set)?;
         }
         self.finish(at, id, arrived_at);
         Ok(())
@@ -227,6 +236,7 @@ impl RowBuffers {
     /// then the largest.
     fn relieve(&mut self) -> Result<()> {
         self.until_check = MEMORY_CHECK_ROWS;
+        self.unchecked_bytes = 0;
         if self.open[self.current].set.rows >= ROW_GROUP_ROWS {
             self.encode(self.current)?;
         }

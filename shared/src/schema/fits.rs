@@ -118,6 +118,16 @@ pub(super) fn check_pattern(pattern: &str, ty: &HiveType) -> Result<(), String> 
             "`{pattern}` is none of rfc3339, epoch_s, epoch_ms, epoch_us and no strftime pattern as `%Y-%m-%d %H:%M:%S`"
         ));
     }
+    let unclear = |directive: &str, why: &str| Err(format!("pattern `{pattern}`: {directive} {why}"));
+    if pattern.contains("%Q") || pattern.contains("%:Q") {
+        return unclear("%Q", "names a time zone whose rules change; take an offset, %z");
+    }
+    if (pattern.contains("%I") || pattern.contains("%l"))
+        && !pattern.contains("%p")
+        && !pattern.contains("%P")
+    {
+        return unclear("%I", "needs %p beside it to tell morning from evening");
+    }
     let sample = jiff::civil::date(2026, 11, 20).at(5, 6, 7, 0).to_zoned(jiff::tz::TimeZone::UTC);
     let sample = sample.map_err(|e| e.to_string())?;
     BrokenDownTime::from(&sample)

@@ -70,7 +70,7 @@ impl Driver {
             let chain = Chain {
                 lake: self.lake.clone(),
                 log: LakeLog::new(self.lake.clone(), ChainKey::of(&shard)),
-                tables: Tables::new(&shard, &self.tables)?,
+                tables: Tables::new(&shard, &self.tables)?.shared(),
                 shard,
                 broken: self.broken,
                 head: 0,

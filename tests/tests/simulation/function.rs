@@ -90,7 +90,8 @@ impl Function {
                     every: of.fold_every,
                 }
             };
-            let ingest = Ingest::new(lake, catalog, tables, of.identity, clock.clone());
+            let ingest = Ingest::new(lake, catalog, tables, of.identity, clock.clone())
+                .with_consumer(Some("simulated".into()));
             Engine::Deployed(Box::new(ingest.with_folding(folding)))
         };
         // Few records fit the smaller bound, and each alone does.
