@@ -45,7 +45,7 @@ pub struct InvocationLine<'a> {
 /// Name, unit and value of each metric: one row a metric.
 type Metric = (&'static str, &'static str, fn(&InvocationLine<'_>) -> u64);
 
-const METRICS: [Metric; 22] = [
+const METRICS: [Metric; 20] = [
     ("invocations_count", "Count", |_| 1),
     ("cold_starts_count", "Count", |l| u64::from(l.cold_start)),
     ("failed_batches_count", "Count", |l| u64::from(l.first_failure.is_some() || l.error.is_some())),
@@ -58,15 +58,13 @@ const METRICS: [Metric; 22] = [
     ("files_count", "Count", |l| l.metrics.files_count),
     ("partitions_count", "Count", |l| l.metrics.partitions_count),
     ("commits_count", "Count", |l| l.metrics.commits_count),
-    ("conflicts_count", "Count", |l| l.metrics.conflicts_count),
+    ("unregistered_partitions_count", "Count", |l| l.metrics.unregistered_partitions_count),
     ("requests_count", "Count", |l| l.metrics.requests.total()),
     ("payload_bytes", "Bytes", |l| l.metrics.payload_bytes),
     ("files_bytes", "Bytes", |l| l.metrics.files_bytes),
     ("duration_us", "Microseconds", |l| l.duration_us),
     ("unpack_us", "Microseconds", |l| l.metrics.stages.unpack_us),
-    ("decode_us", "Microseconds", |l| l.metrics.stages.decode_us),
-    ("write_us", "Microseconds", |l| l.metrics.stages.write_us),
-    ("put_us", "Microseconds", |l| l.metrics.stages.put_us),
+    ("build_us", "Microseconds", |l| l.metrics.stages.build_us),
     ("commit_us", "Microseconds", |l| l.metrics.stages.commit_us),
 ];
 

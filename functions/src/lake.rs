@@ -38,11 +38,17 @@ pub async fn connect(config: &Config) -> Result<LakeProcess> {
         CatalogAddress::InLake => {
             Arc::new(FolderCatalog::new(lake.object_store(), lake.path("")?, url.clone()))
         }
-        CatalogAddress::Folder(_) | CatalogAddress::Glue { .. } => {
+        CatalogAddress::Folder(path) => {
+            let folder = LakeStore::open(&format!("file://{path}"), &[])?;
+            Arc::new(FolderCatalog::new(folder.object_store(), folder.path("")?, url.clone()))
+        }
+        CatalogAddress::Glue { .. } => {
             return Err(weir::Error::Setting {
                 setting: "WEIR_CATALOG".into(),
-                problem: "this version keeps the catalog in the lake; leave it unset".into(),
-                example: "(not set)".into(),
+                problem:
+                    "this version reads definitions from folders only; leave it unset for the lake's own"
+                        .into(),
+                example: "file:///srv/catalog".into(),
             });
         }
     };
@@ -75,11 +81,10 @@ impl Process for LakeProcess {
             get_count: done.requests.gets,
             list_count: done.requests.lists,
             delete_count: done.requests.deletes,
-            catalog_count: 0,
         };
         let build_us = u64::try_from(done.build_us).unwrap_or(0);
         let stages = StageTimes {
-            decode_us: build_us,
+            build_us,
             commit_us: u64::try_from(done.total_us).unwrap_or(0).saturating_sub(build_us),
             ..StageTimes::default()
         };
@@ -89,6 +94,10 @@ impl Process for LakeProcess {
             dead_letters: done.counts.dead,
             unknown_fields: done.counts.unknown_fields,
             files_count: done.files,
+            commits_count: done.commits,
+            redelivered_count: done.redelivered,
+            partitions_count: done.partitions,
+            unregistered_partitions_count: done.unregistered_partitions,
             files_bytes: done.counts.file_bytes,
             requests,
             stages,

@@ -31,8 +31,8 @@ pub struct BatchMetrics {
     pub partitions_count: u64,
     /// Commits appended to the shard's log.
     pub commits_count: u64,
-    /// Commits that another attempt created first.
-    pub conflicts_count: u64,
+    /// Partitions that the catalog did not take; `close` repairs them.
+    pub unregistered_partitions_count: u64,
     /// Requests to the store.
     pub requests: RequestCounts,
     /// Where the time went.
@@ -61,14 +61,12 @@ pub struct RequestCounts {
     pub list_count: u64,
     /// Deletes of dead files.
     pub delete_count: u64,
-    /// Calls of the catalog.
-    pub catalog_count: u64,
 }
 
 impl RequestCounts {
     /// All of them.
     pub const fn total(&self) -> u64 {
-        self.put_count + self.get_count + self.list_count + self.delete_count + self.catalog_count
+        self.put_count + self.get_count + self.list_count + self.delete_count
     }
 }
 
@@ -77,12 +75,8 @@ impl RequestCounts {
 pub struct StageTimes {
     /// Event text to documents.
     pub unpack_us: u64,
-    /// Documents to columns.
-    pub decode_us: u64,
-    /// Columns to Parquet bytes.
-    pub write_us: u64,
-    /// Putting the files.
-    pub put_us: u64,
-    /// Head, redelivery check and commit.
+    /// Documents to columns to the bytes of Parquet files.
+    pub build_us: u64,
+    /// Redelivery check, putting files, commit.
     pub commit_us: u64,
 }

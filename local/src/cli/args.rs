@@ -27,6 +27,9 @@ pub(super) struct Global {
     /// The lake: a folder, file:///… or s3://bucket/prefix
     #[arg(long, global = true, env = "WEIR_LAKE", default_value = ".weir/lake")]
     pub(super) lake: String,
+    /// Folder whose `_weir/catalog/` says what the tables are (file:///…); the lake if not given
+    #[arg(long, global = true, env = "WEIR_CATALOG")]
+    pub(super) catalog: Option<String>,
     /// Folder of table definitions (Glue TableInput JSON); the built-in ones if it does not exist
     #[arg(long, global = true, env = "WEIR_SCHEMAS", default_value = "schemas")]
     pub(super) schemas: PathBuf,

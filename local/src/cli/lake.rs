@@ -25,6 +25,8 @@ const BUILT_IN: [&str; 7] = [
 pub(super) struct Lake {
     pub(super) url: String,
     pub(super) store: LakeStore,
+    /// Where the catalog is, unless in the lake.
+    pub(super) catalog_url: Option<String>,
     pub(super) catalog: Arc<dyn Catalog>,
 }
 
@@ -48,14 +50,33 @@ pub(super) fn address(text: &str) -> Result<String> {
 
 impl Lake {
     pub(super) fn open(global: &Global) -> Result<Self> {
-        Self::open_at(&global.lake)
+        let lake = Self::open_at(&global.lake)?;
+        match global.catalog.as_deref().map(str::trim).filter(|catalog| !catalog.is_empty()) {
+            Some(catalog) => lake.with_catalog(catalog),
+            None => Ok(lake),
+        }
     }
 
     pub(super) fn open_at(lake: &str) -> Result<Self> {
         let url = address(lake)?;
         let store = LakeStore::open(&url, &store_options())?;
         let catalog = Arc::new(FolderCatalog::new(store.object_store(), store.path("")?, url.clone()));
-        Ok(Self { url, store, catalog })
+        Ok(Self { url, store, catalog_url: None, catalog })
+    }
+
+    fn with_catalog(mut self, catalog: &str) -> Result<Self> {
+        if catalog.contains("://") && !catalog.starts_with("file://") {
+            bail!(
+                "could not open the catalog {catalog}: this version reads definitions from folders only; \
+                 give --catalog a folder, or leave it out for the lake's own"
+            );
+        }
+        let url = address(catalog)?;
+        let folder = LakeStore::open(&url, &[])?;
+        self.catalog =
+            Arc::new(FolderCatalog::new(folder.object_store(), folder.path("")?, self.url.clone()));
+        self.catalog_url = Some(url);
+        Ok(self)
     }
 
     /// Definitions of the folder, or the built-in ones where there is no folder.

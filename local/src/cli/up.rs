@@ -20,6 +20,7 @@ pub(super) fn program(lake: &Lake, tables: &[String], state: &Path) -> Result<Pr
     let path = std::env::current_exe().context("could not find this program's own file")?;
     let mut env =
         vec![("WEIR_LAKE".to_owned(), lake.url.clone()), ("WEIR_TABLES".to_owned(), tables.join(","))];
+    env.extend(lake.catalog_url.iter().map(|url| ("WEIR_CATALOG".to_owned(), url.clone())));
     env.push(("WEIR_STREAM_IDENTITY".to_owned(), stream_identity(state)?));
     env.extend(store_options().into_iter().map(|(k, v)| (k.to_uppercase(), v)));
     Ok(Program { path, args: vec!["function".into(), "ingest".into()], env })

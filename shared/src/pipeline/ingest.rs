@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::catalog::Catalog;
 use crate::clock::{Clock, EpochMicros};
-use crate::commit::{Folding, LakeStore, PositionSet, Requests, ShardWriter};
+use crate::commit::{Folding, LakeStore, Outcome, PositionSet, Requests, ShardWriter};
 use crate::error::Result;
 use crate::event::ParsedEvent;
 use crate::naming::{QUARANTINE_TABLE, stream_key};
@@ -57,6 +57,12 @@ pub struct Processed {
     pub counts: BuildCounts,
     /// Files put.
     pub files: u64,
+    /// Versions made: one, or none if every record was committed before.
+    pub commits: u64,
+    /// Records that an earlier commit lists.
+    pub redelivered: u64,
+    /// Partitions of all tables that got files.
+    pub partitions: u64,
     /// Requests to the store.
     pub requests: Requests,
     /// Microseconds spent building files.
@@ -168,13 +174,20 @@ impl Ingest {
         };
         let outcome = warm.writer.commit(&positions, arrived_through, attempt.id, &mut build).await?;
         processed.first_uncommitted = outcome.first_pending();
-        if let crate::commit::Outcome::Committed { files, .. } = &outcome {
-            processed.files = files.len() as u64;
-        } else {
-            processed.counts = BuildCounts::default();
-        }
+        let (covered, pending) = match &outcome {
+            Outcome::Committed { files, covers, pending, .. } => {
+                (processed.files, processed.commits) = (files.len() as u64, 1);
+                (covers.count(), pending)
+            }
+            Outcome::AlreadyCommitted { pending } => {
+                processed.counts = BuildCounts::default();
+                (0, pending)
+            }
+        };
+        processed.redelivered = positions.count().saturating_sub(covered + pending.count());
         let touched: Vec<_> =
             outcome.partitions().into_iter().map(|(table, path)| (table.to_owned(), path.clone())).collect();
+        processed.partitions = touched.len() as u64;
         processed.unregistered_partitions = self.register(touched).await;
         processed.requests = self.lake.requests().since(&before);
         processed.total_us = self.clock.now().0 - start.0;

@@ -3,6 +3,8 @@ mod build;
 mod ingest;
 mod keys;
 mod rows;
+#[cfg(test)]
+mod tests;
 
 pub use build::{BuildCounts, Delivery, Tables, data_file, dead_files};
 pub use ingest::{Attempt, Ingest, Processed};

@@ -181,6 +181,9 @@ mod tests {
             ("%Q!", HiveType::Date, false),
             ("epoch", HiveType::Timestamp, false),
             ("%s", HiveType::Timestamp, true),
+            ("%Y-%m-%d %I:%M:%S %p", HiveType::Timestamp, true),
+            ("%Y-%m-%d %I:%M:%S", HiveType::Timestamp, false),
+            ("%Y-%m-%dT%H:%M:%S%:z[%Q]", HiveType::Timestamp, false),
         ] {
             let found = check_pattern(pattern, &ty);
             assert_eq!(found.is_ok(), good, "{pattern}: {found:?}");

@@ -39,7 +39,7 @@ pub(crate) struct Truth<'a> {
 
 /// The name of a stream's key in the lake: its name and 8 hex digits of hash(ARN + creation time).
 pub(crate) fn stream_key(identity: &str) -> String {
-    let hash = Sha256::digest(format!("{}{identity}", stream::ARN));
+    let hash = Sha256::digest(format!("{}{identity}\nconsumer {}", stream::ARN, stream::CONSUMER));
     format!("{}-{:02x}{:02x}{:02x}{:02x}", stream::NAME, hash[0], hash[1], hash[2], hash[3])
 }
 

@@ -17,6 +17,7 @@ use weir::record::{SequenceNumber, Shard};
 use weir::schema::TableSchema;
 use weir::{Error, Result};
 
+use super::stream::CONSUMER;
 use super::world::Broken;
 
 pub(crate) struct Driver {
@@ -61,7 +62,7 @@ impl Driver {
     ) -> Result<Option<SequenceNumber>> {
         let Some(origin) = &event.origin else { return Ok(None) };
         if !self.shards.contains_key(&origin.shard) {
-            let identity = format!("{}{}", origin.stream_arn, self.identity);
+            let identity = format!("{}{}\nconsumer {}", origin.stream_arn, self.identity, CONSUMER);
             let shard = Shard {
                 stream: origin.stream_name().into(),
                 stream_key: stream_key(origin.stream_name(), &identity).into(),

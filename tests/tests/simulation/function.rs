@@ -20,7 +20,7 @@ use super::driver::Driver;
 use super::mapping::Invoked;
 use super::random::Random;
 use super::store::{ProcessStore, Shared};
-use super::stream::{ARN, Record};
+use super::stream::{ARN, CONSUMER, Record};
 use super::tables;
 use super::world::{Broken, Plan};
 
@@ -91,7 +91,7 @@ impl Function {
                 }
             };
             let ingest = Ingest::new(lake, catalog, tables, of.identity, clock.clone())
-                .with_consumer(Some("simulated".into()));
+                .with_consumer(Some(CONSUMER.into()));
             Engine::Deployed(Box::new(ingest.with_folding(folding)))
         };
         // Few records fit the smaller bound, and each alone does.

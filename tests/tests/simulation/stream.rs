@@ -9,6 +9,7 @@ pub(crate) const SEQUENCE_PREFIX: &str = "49590338271490256608559692538361571095
 /// 2026-11-20T22:00:00Z: a run goes over midnight.
 pub(crate) const START_MS: i64 = 1_795_212_000_000;
 pub(crate) const NAME: &str = "clicks";
+pub(crate) const CONSUMER: &str = "simulated";
 pub(crate) const ARN: &str = "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks";
 
 /// A document of a record.
