@@ -207,3 +207,26 @@ fn a_load_that_fills_the_disk_says_so_and_goes_on_when_there_is_space() {
     let row: serde_json::Value = serde_json::from_str(&row).unwrap();
     assert_eq!((&row["n"], &row["ids"]), (&rows.into(), &rows.into()));
 }
+
+#[test]
+fn what_was_answered_as_loaded_is_there_after_a_power_cut() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (image, after) = (scratch.path().join("image"), scratch.path().join("after"));
+    let Some(()) = SmallDisk::image(&image, 64) else { return };
+    let Some(disk) = SmallDisk::of_image(&image) else { return };
+    let rows = 20_000;
+    let lake = Lake::at(&format!("file://{}/lake", disk.path().display()), []);
+    let input = lake.path().join("events.ndjson");
+    std::fs::write(&input, ingest::events(rows)).unwrap();
+    let load = lake.weir(["ingest", input.to_str().unwrap(), "--table", "clickstream"]);
+    process::run(&mut disk.enter(&load));
+    // What has reached the disk by now, and nothing of what the system still keeps in memory.
+    std::fs::copy(&image, &after).unwrap();
+    drop(disk);
+    let Some(disk) = SmallDisk::of_image(&after) else { return };
+    let lake = Lake::at(&format!("file://{}/lake", disk.path().display()), []);
+    let sql = "select count(*) as n, count(distinct event_id) as ids from clickstream";
+    let row = process::run(&mut disk.enter(&lake.weir(["query", sql, "--json"])));
+    let row: serde_json::Value = serde_json::from_str(&row).unwrap();
+    assert_eq!((&row["n"], &row["ids"]), (&rows.into(), &rows.into()));
+}

@@ -3,7 +3,7 @@
 use weir::clock::EpochMicros;
 use weir::commit::format::Commit;
 use weir::commit::store::{Put, Requests};
-use weir::commit::{LakeStore, Outcome, PositionSet, ShardWriter, reader};
+use weir::commit::{Folding, LakeStore, Outcome, PositionSet, ShardWriter, reader};
 use weir::naming::LogEntry;
 use weir::record::RecordId;
 use weir_tests::random::Random;
@@ -69,6 +69,24 @@ pub(crate) async fn folded_versions_are_still_known(lake: LakeStore) {
         assert_eq!(lake.requests().since(&before), expected, "{batch:?}");
     }
     check(&lake, &numbers(0..700)).await;
+}
+
+pub(crate) async fn old_ranges_move_to_segments_and_are_still_known(lake: LakeStore) {
+    let folding = Folding { every: 4, segment: 8, commits: 2 };
+    let mut warm = ShardWriter::with_folding(lake.clone(), shard(), folding);
+    for i in 0..41 {
+        let _ = commit(&mut warm, &numbers(10 * i..10 * i + 10), &format!("a{i}"), 1).await;
+    }
+    for segment in [8, 16, 24, 32] {
+        let key = chain().object(LogEntry::Segment(segment));
+        assert!(lake.get(&key).await.unwrap().is_some(), "{key}");
+    }
+    let mut cold = ShardWriter::with_folding(lake.clone(), shard(), folding);
+    for start in (0..400).step_by(7) {
+        let again = commit(&mut cold, &numbers(start..start + 7), "again", 1).await;
+        assert_eq!(again, nothing_left(), "C2 at {start}");
+    }
+    check(&lake, &numbers(0..410)).await;
 }
 
 pub(crate) async fn a_chain_without_its_checkpoints_is_the_same_chain(lake: LakeStore) {

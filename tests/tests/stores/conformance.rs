@@ -19,7 +19,7 @@ macro_rules! cases {
 }
 
 /// Each on an empty lake of its own.
-const CASES: [Case; 16] = cases![
+const CASES: [Case; 17] = cases![
     objects::an_object_is_created_once_and_never_changes,
     objects::a_large_and_an_empty_object_come_back_whole,
     objects::lists_are_complete_sorted_and_paged,
@@ -27,6 +27,7 @@ const CASES: [Case; 16] = cases![
     chains::a_warm_writer_alone_needs_two_puts_and_no_read,
     chains::what_is_delivered_again_in_other_pieces_is_committed_once,
     chains::folded_versions_are_still_known,
+    chains::old_ranges_move_to_segments_and_are_still_known,
     chains::a_chain_without_its_checkpoints_is_the_same_chain,
     chains::a_crashed_attempts_files_are_met_probed_around_and_deleted,
     chains::a_file_that_a_commit_called_dead_is_deleted_by_whoever_reads_it,

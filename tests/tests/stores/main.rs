@@ -7,5 +7,6 @@
 mod chains;
 mod conformance;
 mod faults;
+mod flushing;
 mod objects;
 mod place;
