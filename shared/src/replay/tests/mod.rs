@@ -24,14 +24,16 @@ const DAY: i64 = 86_400_000_000;
 /// 2026-11-20T00:00:00Z
 const DAY_ONE: i64 = 20_777 * DAY;
 
-/// Table `name` whose `n` is at most `max`; the partition is the field `p`.
+/// Table `name` whose `n` is at most `max`; the partition is the field `p`. With 100 the column is a
+/// smallint, so that what fails again fails for another reason.
 fn table(name: &str, max: u32, route: Option<&str>) -> Arc<TableSchema> {
     let route = route.map_or(String::new(), |route| format!(r#","weir.route":"{route}""#));
+    let ty = if max == 100 { "smallint" } else { "int" };
     let definition = format!(
         r#"{{"Name":"{name}","TableType":"EXTERNAL_TABLE",
         "Parameters":{{"weir.partition.p":"identity(p)"{route}}},
         "PartitionKeys":[{{"Name":"p","Type":"string"}}],
-        "StorageDescriptor":{{"Columns":[{{"Name":"n","Type":"int","Parameters":{{"weir.max":"{max}","weir.required":"true"}}}}]}}}}"#
+        "StorageDescriptor":{{"Columns":[{{"Name":"n","Type":"{ty}","Parameters":{{"weir.max":"{max}","weir.required":"true"}}}}]}}}}"#
     );
     Arc::new(TableSchema::parse(&definition).unwrap())
 }
@@ -135,7 +137,7 @@ async fn seen(lake: &LakeStore) -> (BTreeMap<Key, Seen>, BTreeMap<Key, StoredLet
                 in_file += 1;
             }
         }
-        assert_eq!(in_file, listed.file.rows, "{}", listed.key);
+        assert!(in_file == listed.file.rows, "C2: {} holds other rows than its commit says", listed.key);
     }
     if let Some(both) = rows.keys().find(|key| letters.contains_key(*key)) {
         panic!("C2: {both:?} is a row and a letter");
@@ -153,6 +155,7 @@ fn rows_of(bytes: bytes::Bytes, table: &str) -> Vec<(Key, Seen)> {
         };
         let number = |name: &str| match &columns[name] {
             Field::Int(n) => *n,
+            Field::Short(n) => i32::from(*n),
             other => panic!("{name}: {other:?}"),
         };
         let Field::TimestampMicros(arrived_at) = columns["_arrived_at"] else { panic!("no time") };
