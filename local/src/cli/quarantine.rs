@@ -70,7 +70,9 @@ fn point_in_time(text: &str, now: EpochMicros) -> Result<EpochMicros> {
     let day = format!("{text}T00:00:00Z");
     let time = text.parse::<jiff::Timestamp>().or_else(|_| day.parse());
     let time = time.map_err(|_| {
-        anyhow::anyhow!("--since {text}: give a time as 2026-11-20T05:00:00Z, a day as 2026-11-20, or an age as 2h")
+        anyhow::anyhow!(
+            "--since {text}: give a time as 2026-11-20T05:00:00Z, a day as 2026-11-20, or an age as 2h"
+        )
     })?;
     Ok(EpochMicros(time.as_microsecond()))
 }
@@ -159,10 +161,19 @@ fn print(global: &Global, report: &ReplayReport, mode: Mode) {
     let mut lines: Vec<_> = counts
         .rows
         .iter()
-        .map(|(table, n)| vec![table.clone(), count(*n), if mode == Mode::DryRun { "would become rows" } else { "became rows" }.into()])
+        .map(|(table, n)| {
+            vec![
+                table.clone(),
+                count(*n),
+                if mode == Mode::DryRun { "would become rows" } else { "became rows" }.into(),
+            ]
+        })
         .collect();
     lines.extend(
-        counts.failed.iter().map(|((table, reason), n)| vec![table.clone(), count(*n), format!("stay: {reason}")]),
+        counts
+            .failed
+            .iter()
+            .map(|((table, reason), n)| vec![table.clone(), count(*n), format!("stay: {reason}")]),
     );
     println!("{}", table(&["table", "letters", "what became of them"], &lines));
     for (why, n) in &counts.stuck {

@@ -50,8 +50,7 @@ impl Letters {
         let broken = |problem: String| Error::Format { object: key.to_owned(), problem, retryable: false };
         let reader = SerializedFileReader::new(bytes).map_err(|e| broken(e.to_string()))?;
         let root = reader.metadata().file_metadata().schema().clone();
-        let fields: Vec<_> =
-            root.get_fields().iter().filter(|f| columns.takes(f.name())).cloned().collect();
+        let fields: Vec<_> = root.get_fields().iter().filter(|f| columns.takes(f.name())).cloned().collect();
         for needed in ["sequence", "subsequence"] {
             if !fields.iter().any(|field| field.name() == needed) {
                 return Err(broken(format!("a quarantine file has a column {needed}")));

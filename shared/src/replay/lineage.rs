@@ -166,7 +166,8 @@ pub async fn resolutions(lake: &LakeStore, shard: &ChainKey) -> Result<Vec<Resol
         for key in &header.replaces {
             // Taken out: a second commit that replaces it finds it no more.
             let Some(file) = known.remove(key) else {
-                let problem = format!("version {version} replaces {key}, which no commit lists or one replaced before");
+                let problem =
+                    format!("version {version} replaces {key}, which no commit lists or one replaced before");
                 return Err(Error::Format { object: chain.prefix(), problem, retryable: false });
             };
             replaced.push(file);

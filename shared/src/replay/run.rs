@@ -171,11 +171,7 @@ impl Replay {
         Ok(self.report)
     }
 
-    async fn chain(
-        &mut self,
-        chain: &ChainKey,
-        watch: &mut (dyn FnMut(&ReplayReport) + Send),
-    ) -> Result<()> {
+    async fn chain(&mut self, chain: &ChainKey, watch: &mut (dyn FnMut(&ReplayReport) + Send)) -> Result<()> {
         let open = open_files(&self.lake, chain).await?;
         if self.mode == Mode::Commit {
             self.report.partitions.extend(last_partitions(&self.lake, &chain.replay()).await?);

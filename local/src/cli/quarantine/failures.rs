@@ -157,8 +157,7 @@ impl Importer {
         let identity = identity(args);
         let clock = Arc::new(SystemClock);
         let run_id = format!("failures-{:x}-{:x}", std::process::id(), clock.now().0);
-        let ingest =
-            Ingest::new(lake.store.clone(), lake.catalog.clone(), tables, identity.clone(), clock);
+        let ingest = Ingest::new(lake.store.clone(), lake.catalog.clone(), tables, identity.clone(), clock);
         let (unpacker, event) = (Unpacker::new(UnpackLimits::default()), ParsedEvent::default());
         Ok(Self { ingest, unpacker, event, identity, run_id, attempts: 0, totals: Totals::default() })
     }
@@ -204,7 +203,8 @@ impl Importer {
     async fn from_stream(&mut self, endpoint: &str, batch: &FailedBatch) -> Result<()> {
         let kinesis = Kinesis::new(endpoint)?;
         let stream = batch.stream();
-        let found = kinesis.describe(stream).await.with_context(|| format!("stream {stream} at {endpoint}"))?;
+        let found =
+            kinesis.describe(stream).await.with_context(|| format!("stream {stream} at {endpoint}"))?;
         if found.stream_arn != batch.stream_arn {
             bail!("the stream at {endpoint} is {}, the batch is of {}", found.stream_arn, batch.stream_arn);
         }
@@ -223,7 +223,8 @@ impl Importer {
                 let sequence: SequenceNumber = record.sequence_number.parse()?;
                 passed |= sequence >= batch.last;
                 if (batch.first..=batch.last).contains(&sequence) {
-                    let arrived = EpochMicros((record.approximate_arrival_timestamp * 1_000.0).round() as i64 * 1_000);
+                    let arrived =
+                        EpochMicros((record.approximate_arrival_timestamp * 1_000.0).round() as i64 * 1_000);
                     let (number, key) = (&record.sequence_number, &record.partition_key);
                     let text = record_json(&names, &batch.shard, number, key, &record.data, arrived);
                     records.push(RawValue::from_string(String::from_utf8(text.to_vec())?)?);
@@ -306,7 +307,15 @@ pub(super) async fn ls(
                 );
             }
             let (records, left) = (count(batch.records), count(left));
-            lines.push(vec![batch.stream().to_owned(), batch.shard, records, left, batch.condition, batch.at, what.into()]);
+            lines.push(vec![
+                batch.stream().to_owned(),
+                batch.shard,
+                records,
+                left,
+                batch.condition,
+                batch.at,
+                what.into(),
+            ]);
         }
     }
     if !global.json {
@@ -321,11 +330,8 @@ pub(super) async fn ls(
 /// between them count as the batch's.
 async fn uncommitted(lake: &Lake, batch: &FailedBatch, identity: &str) -> Result<u64> {
     let key = known_stream(lake, batch, identity).await?;
-    let shard = Shard {
-        stream: batch.stream().into(),
-        stream_key: key.into(),
-        shard: batch.shard.as_str().into(),
-    };
+    let shard =
+        Shard { stream: batch.stream().into(), stream_key: key.into(), shard: batch.shard.as_str().into() };
     let mut left: Option<PositionSet> = batch.payload.as_deref().map(sequences).transpose()?;
     let mut committed = 0;
     for version in read_chain(&lake.store, &ChainKey::of(&shard)).await? {

@@ -26,7 +26,12 @@ struct Group {
     newest: EpochMicros,
 }
 
-pub(super) async fn ls(global: &Global, lake: &Lake, which: &Selection, now: EpochMicros) -> Result<ExitCode> {
+pub(super) async fn ls(
+    global: &Global,
+    lake: &Lake,
+    which: &Selection,
+    now: EpochMicros,
+) -> Result<ExitCode> {
     let mut groups: BTreeMap<(String, String, String), Group> = BTreeMap::new();
     each(lake, which, Columns::WithoutRaw, &mut |source, letter| {
         let mut key = (source.to_owned(), letter.reason.clone(), any_index(&letter.path));
@@ -113,7 +118,12 @@ fn print(global: &Global, source: &str, letter: &StoredLetter, bytes: usize) {
         return;
     }
     let field = if letter.path.is_empty() { String::new() } else { format!(" at {}", cell(&letter.path)) };
-    println!("{source}: {}{field}: expected {}, found {}", cell(&letter.reason), cell(&letter.expected), cell(&letter.found));
+    println!(
+        "{source}: {}{field}: expected {}, found {}",
+        cell(&letter.reason),
+        cell(&letter.expected),
+        cell(&letter.found)
+    );
     println!(
         "  {} {} {}.{}, arrived {}",
         cell(&letter.stream),
@@ -122,7 +132,8 @@ fn print(global: &Global, source: &str, letter: &StoredLetter, bytes: usize) {
         letter.id.subsequence,
         rfc3339(letter.arrived_at)
     );
-    let rest = if cut { format!(" … {} bytes in all", count(letter.raw.len() as u64)) } else { String::new() };
+    let rest =
+        if cut { format!(" … {} bytes in all", count(letter.raw.len() as u64)) } else { String::new() };
     println!("  {}{rest}", escaped(head));
 }
 
@@ -234,7 +245,9 @@ mod tests {
         assert_eq!(any_index("items[12].price"), "items[].price");
         assert_eq!(any_index("a1[0][3].b2"), "a1[][].b2");
         let now = EpochMicros(10_000_000_000_000);
-        for (seconds, shown) in [(-5, "0 s"), (119, "119 s"), (7_199, "119 min"), (7_200, "2 h"), (172_800, "2 d")] {
+        for (seconds, shown) in
+            [(-5, "0 s"), (119, "119 s"), (7_199, "119 min"), (7_200, "2 h"), (172_800, "2 d")]
+        {
             assert_eq!(age(EpochMicros(now.0 - seconds * 1_000_000), now), shown);
         }
     }

@@ -96,9 +96,11 @@ async fn a_commit_says_which_letters_it_resolved() {
     assert_eq!(resolution.replaced, before);
     assert_eq!((resolution.rows, resolution.letters), (1, 3));
     let mut told = Vec::new();
-    fates(&lake, resolution, &mut |id, fate| told.push((id.sequence.as_u64().unwrap(), id.subsequence, fate)))
-        .await
-        .unwrap();
+    fates(&lake, resolution, &mut |id, fate| {
+        told.push((id.sequence.as_u64().unwrap(), id.subsequence, fate))
+    })
+    .await
+    .unwrap();
     told.sort_by_key(|(sequence, sub, _)| (*sequence, *sub));
     assert_eq!(told, [(2, 0, Fate::Row), (2, 2, Fate::Letter), (3, 0, Fate::Letter), (4, 0, Fate::Letter)]);
 }

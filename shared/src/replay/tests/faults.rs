@@ -8,10 +8,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use super::world::{Broken, FaultyStore, Random, Shared, World, block_on};
 use super::*;
 use crate::commit::store::Retry;
-use crate::commit::tests::block_on;
-use crate::commit::tests::world::{Broken, FaultyStore, Random, Shared, World};
 use crate::naming::ChainKey;
 use crate::replay::{Fate, fates, resolutions};
 
@@ -54,7 +53,8 @@ impl Simulation {
                         sequence += 1;
                         let documents: Vec<_> =
                             (0..1 + random.below(3)).map(|_| document(&mut random)).collect();
-                        let arrived_at = EpochMicros(DAY_ONE + DAY * random.below(2) as i64 + sequence as i64);
+                        let arrived_at =
+                            EpochMicros(DAY_ONE + DAY * random.below(2) as i64 + sequence as i64);
                         for (sub, text) in (0..).zip(&documents) {
                             records.insert((name.to_owned(), sequence, sub), text.clone());
                         }
@@ -96,8 +96,7 @@ impl Simulation {
     fn step(&mut self) -> Option<ReplayReport> {
         let at = self.random.below(self.running.len());
         let (process, run) = &mut self.running[at];
-        let (process, answer) =
-            (*process, run.as_mut().poll(&mut Context::from_waker(Waker::noop())));
+        let (process, answer) = (*process, run.as_mut().poll(&mut Context::from_waker(Waker::noop())));
         let died = self.world.lock().unwrap().dead.remove(&process);
         match answer {
             Poll::Pending if !died => None,
@@ -162,7 +161,9 @@ impl Simulation {
         let (rows, letters) = block_on(seen(&self.lake));
         for (key, text) in &self.records {
             match (rows.get(key), letters.get(key)) {
-                (Some(row), None) => assert!(text.contains(&format!("\"n\":{}", row.n)), "C2: {key:?} {row:?}"),
+                (Some(row), None) => {
+                    assert!(text.contains(&format!("\"n\":{}", row.n)), "C2: {key:?} {row:?}")
+                }
                 (None, Some(letter)) => assert_eq!(letter.raw, text.as_bytes(), "C8: {key:?}"),
                 _ => panic!("C1: {key:?} is gone"),
             }
@@ -230,7 +231,9 @@ fn every_record_is_a_row_or_a_letter_once_whatever_dies() {
 fn a_broken_store_is_caught() {
     for broken in [Broken::ChainOverwrite, Broken::FileOverwrite] {
         let caught = (0..200).find_map(|seed| Some((seed, violation(seed, broken)?)));
-        let named = caught.as_ref().is_some_and(|(_, text): &(u64, String)| ["C1", "C2", "C3", "C8"].iter().any(|name| text.starts_with(name)));
+        let named = caught.as_ref().is_some_and(|(_, text): &(u64, String)| {
+            ["C1", "C2", "C3", "C8"].iter().any(|name| text.starts_with(name))
+        });
         assert!(named, "{broken:?}: {caught:?}");
     }
 }

@@ -2,6 +2,7 @@
 mod cases;
 mod failures;
 mod faults;
+mod world;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -83,14 +84,12 @@ async fn load(lake: &LakeStore, shard: &Shard, tables: &[Arc<TableSchema>], reco
     }
     batch.bytes.reserve(crate::limits::DOCUMENT_PADDING_BYTES);
     let positions: PositionSet = records.iter().map(|r| r.sequence.into()).collect();
-    let delivery =
-        Delivery { batch: &batch, dead: &dead, positions: &positions, now: EpochMicros(DAY_ONE) };
+    let delivery = Delivery { batch: &batch, dead: &dead, positions: &positions, now: EpochMicros(DAY_ONE) };
     let mut tables = Tables::new(shard, tables).unwrap();
     let mut writer = ShardWriter::new(lake.clone(), shard.clone());
     let id = format!("load-{}", records[0].sequence);
-    let mut build = |wanted: &PositionSet| {
-        tables.build(&delivery, wanted, &|| true, &mut BuildCounts::default())
-    };
+    let mut build =
+        |wanted: &PositionSet| tables.build(&delivery, wanted, &|| true, &mut BuildCounts::default());
     let _ = writer.commit(&positions, EpochMicros(DAY_ONE), &id, &mut build).await.unwrap();
 }
 
