@@ -168,7 +168,7 @@ impl Importer {
         self.totals.records += batch.records;
         match (&batch.payload, &args.endpoint) {
             (Some(records), _) => self.commit(records).await,
-            (None, Some(endpoint)) => self.from_stream(endpoint, &batch).await,
+            (None, Some(endpoint)) => self.ask_stream(endpoint, &batch).await,
             (None, None) => {
                 self.totals.unread += 1;
                 Ok(())
@@ -200,7 +200,7 @@ impl Importer {
 
     /// The records between the batch's positions, as the stream has them now. With several lanes a
     /// shard, records of other batches stand between them: they are committed, or soon would be.
-    async fn from_stream(&mut self, endpoint: &str, batch: &FailedBatch) -> Result<()> {
+    async fn ask_stream(&mut self, endpoint: &str, batch: &FailedBatch) -> Result<()> {
         let kinesis = Kinesis::new(endpoint)?;
         let stream = batch.stream();
         let found =
@@ -352,10 +352,10 @@ async fn uncommitted(lake: &Lake, batch: &FailedBatch, identity: &str) -> Result
 }
 
 fn sequences(records: &[Box<RawValue>]) -> Result<PositionSet> {
-    let number = |record: &Box<RawValue>| {
+    let number = |record: &RawValue| {
         let record: BTreeMap<String, Value> = serde_json::from_str(record.get())?;
         let text = record.get("kinesis").and_then(|k| k["sequenceNumber"].as_str());
         Ok(text.context("a record without kinesis.sequenceNumber")?.parse()?)
     };
-    records.iter().map(number).collect()
+    records.iter().map(|record| number(record)).collect()
 }
