@@ -22,6 +22,7 @@ pub mod quarantine;
 pub mod commit;
 pub mod catalog;
 pub mod pipeline;
+pub mod replay;
 pub mod verify;
 
 pub use error::{Error, Result};

@@ -7,6 +7,7 @@
 //! _weir/commits/<stream>/<shard>/<10^12 - 1 - version>.commit     a list shows the newest first
 //! _weir/commits/<stream>/<shard>/<10^12 - 1 - version>.ckpt
 //! _weir/commits/<stream>/<shard>/segments/<version>.bin
+//! _weir/commits/<stream>/<shard>.replay/…                         the chain of a replay
 //! _weir/catalog/…
 //! ```
 
@@ -23,6 +24,9 @@ pub const COMMITS: &str = "_weir/commits";
 pub const CATALOG: &str = "_weir/catalog";
 /// One more than the largest version a name can hold.
 pub const VERSIONS: u64 = 1_000_000_000_000;
+
+/// End of a replay's shard name; no stream names its shards so.
+const REPLAY: &str = ".replay";
 
 /// Longest text taken from a stream's or a file's name: with shard, numbers and staging suffix a
 /// file name stays below the 255 bytes of common file systems.
@@ -107,6 +111,15 @@ impl ChainKey {
     /// Of a shard.
     pub fn of(shard: &Shard) -> Self {
         Self { stream: shard.stream_key.to_string(), shard: safe(&shard.shard) }
+    }
+    /// The chain of what a replay made of this chain's dead letters.
+    pub fn replay(&self) -> Self {
+        Self { stream: self.stream.clone(), shard: format!("{}{REPLAY}", self.shard) }
+    }
+    /// For a replay's chain, the chain whose dead letters it judges again.
+    pub fn replayed(&self) -> Option<Self> {
+        let shard = self.shard.strip_suffix(REPLAY)?.to_owned();
+        Some(Self { stream: self.stream.clone(), shard })
     }
     /// Folder of the commits.
     pub fn prefix(&self) -> String {

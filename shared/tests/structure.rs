@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Reading order of the library: a module uses only those before it.
-const ORDER: [&str; 22] = [
+const ORDER: [&str; 23] = [
     "error",
     "clock",
     "limits",
@@ -30,6 +30,7 @@ const ORDER: [&str; 22] = [
     "catalog",
     "close",
     "pipeline",
+    "replay",
     "verify",
 ];
 

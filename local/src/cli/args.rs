@@ -59,6 +59,8 @@ pub(super) enum Command {
     Status(StatusArgs),
     /// Check that every record is in the lake exactly once, or say what is wrong
     Verify(VerifyArgs),
+    /// See the records that could not become rows, and put them in again after a fix
+    Quarantine(QuarantineArgs),
     /// Run a Lambda function in this process (the local runtime starts it)
     #[command(hide = true)]
     Function {
@@ -192,6 +194,81 @@ pub(super) enum TablesCommand {
         /// Table
         table: Option<String>,
     },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct QuarantineArgs {
+    #[command(subcommand)]
+    pub(super) command: QuarantineCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum QuarantineCommand {
+    /// Group the open letters by table, reason and field
+    Ls {
+        #[command(flatten)]
+        which: WhichLetters,
+        /// List the batches that the mapping gave up on instead
+        #[arg(long)]
+        from_failures: bool,
+        #[command(flatten)]
+        failures: FailuresArgs,
+    },
+    /// Print open letters with their raw text
+    Show {
+        #[command(flatten)]
+        which: WhichLetters,
+        /// Most letters
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+        /// Most bytes of a letter's raw text
+        #[arg(long, default_value_t = 400)]
+        bytes: usize,
+    },
+    /// Judge the letters again by the tables as they are now: what fits becomes rows, once
+    Replay {
+        #[command(flatten)]
+        which: WhichLetters,
+        /// Only say what would happen
+        #[arg(long)]
+        dry_run: bool,
+        /// Bring in the batches that the mapping gave up on instead (give the stream's --table)
+        #[arg(long, conflicts_with_all = ["reason", "since"])]
+        from_failures: bool,
+        #[command(flatten)]
+        failures: FailuresArgs,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct WhichLetters {
+    /// Only letters meant for these tables
+    #[arg(long = "table", value_delimiter = ',')]
+    pub(super) tables: Vec<String>,
+    /// Only letters with these reasons (`wrong_type`)
+    #[arg(long = "reason", value_delimiter = ',')]
+    pub(super) reason: Vec<String>,
+    /// Only letters that arrived then or later: a time (`2026-11-20T05:00:00Z`), a day, or an age (`2h`)
+    #[arg(long)]
+    pub(super) since: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct FailuresArgs {
+    /// The on-failure destination: a folder or s3://bucket/prefix; `failed` in the state folder if not
+    /// given
+    #[arg(long)]
+    pub(super) failures: Option<String>,
+    /// Folder of the stream's state, as `weir up` has it
+    #[arg(long, env = "WEIR_STATE", default_value = ".weir/state")]
+    pub(super) state: PathBuf,
+    /// What tells the stream from one made again under its name, as the function has it; from the
+    /// state folder if not given
+    #[arg(long, env = "WEIR_STREAM_IDENTITY")]
+    pub(super) stream_identity: Option<String>,
+    /// Kinesis endpoint to read batches from of which only positions are known
+    #[arg(long)]
+    pub(super) endpoint: Option<String>,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -7,6 +7,7 @@ mod function;
 mod ingest;
 mod lake;
 mod output;
+mod quarantine;
 mod query;
 mod status;
 mod tables;
@@ -42,6 +43,7 @@ pub fn run() -> ExitCode {
         Command::Files(args) => runtime.block_on(files::run(global, args)),
         Command::Status(args) => runtime.block_on(status::run(global, args)),
         Command::Verify(args) => runtime.block_on(verify::run(global, args)),
+        Command::Quarantine(args) => runtime.block_on(quarantine::run(global, args)),
         Command::Function { .. } => Ok(ExitCode::SUCCESS),
     };
     runtime.shutdown_background();

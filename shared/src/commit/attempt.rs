@@ -4,7 +4,7 @@
 //! It never overwrites, never adopts a file that stands in its way, and never deletes a file on an
 //! error: only one that a commit of the same shard proves dead.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -109,6 +109,8 @@ pub struct ShardWriter {
     known: Known,
     /// The last batch met a conflict or failed: look before putting.
     in_doubt: bool,
+    /// Quarantine files by their positions in this chain (replay).
+    replaced: BTreeMap<SequenceNumber, String>,
 }
 
 impl ShardWriter {
@@ -120,7 +122,14 @@ impl ShardWriter {
     /// Cold, with other bounds of what is folded and remembered.
     pub fn with_folding(lake: LakeStore, shard: Shard, folding: Folding) -> Self {
         let log = LakeLog::new(lake.clone(), ChainKey::of(&shard));
-        Self { lake, log, shard, known: Known::new(folding), in_doubt: false }
+        let (known, replaced) = (Known::new(folding), BTreeMap::new());
+        Self { lake, log, shard, known, in_doubt: false, replaced }
+    }
+
+    /// The positions of the next batches stand for these quarantine files: a commit that lists a
+    /// position replaces its file.
+    pub fn replace(&mut self, files: BTreeMap<SequenceNumber, String>) {
+        self.replaced = files;
     }
 
     /// The newest version it knows of; none before the first look.
@@ -268,6 +277,7 @@ impl ShardWriter {
             let first = SlotName::parse(&self.shard, key).map(|slot| slot.first.sequence);
             first.is_some_and(|first| set.contains(first)) || self.is_dead(key)
         });
+        let replaces = self.replaced.iter().filter(|(position, _)| set.contains(**position));
         let rows = |quarantine| files.iter().filter(|f| f.quarantine == quarantine).map(|f| f.rows).sum();
         CommitHeader {
             format: FORMAT,
@@ -279,6 +289,7 @@ impl ShardWriter {
             quarantined: rows(true),
             dead: dead.cloned().collect(),
             drops: Vec::new(),
+            replaces: replaces.map(|(_, key)| key.clone()).collect(),
             arrived_through: attempt.arrived_through,
             weir: env!("CARGO_PKG_VERSION").to_owned(),
             files,

@@ -109,6 +109,11 @@ pub struct CommitHeader {
     pub dead: Vec<String>,
     /// Keys that no later commit may list (repair).
     pub drops: Vec<String>,
+    /// Keys of listed quarantine files whose letters this commit has judged again: each became a row
+    /// or a letter of this commit's files, and the old file is listed no more (replay). A program
+    /// that does not know the field refuses the commit, and so counts no record twice.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaces: Vec<String>,
     /// Arrival time of the newest record that the delivery held.
     pub arrived_through: EpochMicros,
     /// Version of the program.
@@ -201,6 +206,7 @@ mod tests {
             files: vec![file],
             dead: vec!["x".into()],
             drops: vec![],
+            replaces: vec![],
             arrived_through: EpochMicros(5),
             weir: "0.1.0".into(),
         };
@@ -215,6 +221,15 @@ mod tests {
         assert_eq!(commit.header, header);
         assert_eq!(commit.set("k").unwrap(), set);
         assert_eq!(header.files[0].key(), "clicks/live/dt=2026-11-20/ab-s-0-7.3.parquet");
+    }
+
+    #[test]
+    fn what_a_replay_replaces_comes_back_and_other_commits_do_not_mention_it() {
+        let (mut header, set) = example();
+        assert!(!serde_json::to_string(&header).unwrap().contains("replaces"));
+        header.replaces = vec!["quarantine/live/source_table=t/day=2026-11-20/x.parquet".into()];
+        let commit = Commit::decode("k", &Commit::encode(&header, &set).unwrap()).unwrap();
+        assert_eq!(commit.header, header);
     }
 
     #[test]

@@ -96,6 +96,7 @@ fn header(drops: Vec<String>, repair: &Repair<'_>) -> CommitHeader {
         quarantined: 0,
         files: Vec::new(),
         dead: Vec::new(),
+        replaces: Vec::new(),
         drops,
         // It delivers nothing: the newest arrival is that of other versions.
         arrived_through: EpochMicros::default(),

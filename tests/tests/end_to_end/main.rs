@@ -6,6 +6,7 @@ mod environment;
 mod ingest;
 mod producers;
 mod programs;
+mod quarantine;
 mod s3;
 mod up;
 mod verify;
