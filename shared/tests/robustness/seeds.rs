@@ -155,6 +155,7 @@ fn header(set: &PositionSet) -> CommitHeader {
         files: vec![file],
         dead: vec!["x".into()],
         drops: vec![],
+        replaces: vec!["y".into()],
         arrived_through: EpochMicros(5),
         weir: "0.1.0".into(),
     }

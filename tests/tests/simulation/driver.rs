@@ -256,6 +256,7 @@ impl Chain {
             files: files.to_vec(),
             dead: if self.broken == Broken::DeadNotListed { Vec::new() } else { dead.cloned().collect() },
             drops: Vec::new(),
+            replaces: Vec::new(),
             arrived_through: EpochMicros(0),
             weir: "driver".into(),
         }

@@ -53,12 +53,6 @@ pub(super) enum Broken {
     ChainOverwrite,
     /// A put of a data file replaces what is there.
     FileOverwrite,
-    /// A cleaner deletes what no commit lists.
-    SweepUnlisted,
-    /// An attempt that fails deletes 'its' files.
-    DeleteOwnOnError,
-    /// Old commits are deleted.
-    DeleteCommits,
 }
 
 #[derive(Debug)]
