@@ -154,6 +154,7 @@ fn header(set: &PositionSet) -> CommitHeader {
         quarantined: 0,
         files: vec![file],
         dead: vec!["x".into()],
+        replaces: Vec::new(),
         drops: vec![],
         arrived_through: EpochMicros(5),
         weir: "0.1.0".into(),
