@@ -255,6 +255,7 @@ impl Chain {
             quarantined: rows(true),
             files: files.to_vec(),
             dead: if self.broken == Broken::DeadNotListed { Vec::new() } else { dead.cloned().collect() },
+            replaces: Vec::new(),
             drops: Vec::new(),
             replaces: Vec::new(),
             arrived_through: EpochMicros(0),
