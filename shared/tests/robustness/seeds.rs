@@ -154,7 +154,6 @@ fn header(set: &PositionSet) -> CommitHeader {
         quarantined: 0,
         files: vec![file],
         dead: vec!["x".into()],
-        replaces: Vec::new(),
         drops: vec![],
         replaces: vec!["y".into()],
         arrived_through: EpochMicros(5),

@@ -257,7 +257,6 @@ impl Chain {
             dead: if self.broken == Broken::DeadNotListed { Vec::new() } else { dead.cloned().collect() },
             replaces: Vec::new(),
             drops: Vec::new(),
-            replaces: Vec::new(),
             arrived_through: EpochMicros(0),
             weir: "driver".into(),
         }
