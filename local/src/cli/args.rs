@@ -262,8 +262,8 @@ pub(super) struct FailuresArgs {
     /// Folder of the stream's state, as `weir up` has it
     #[arg(long, env = "WEIR_STATE", default_value = ".weir/state")]
     pub(super) state: PathBuf,
-    /// What tells the stream from one made again under its name, as the function has it; from the
-    /// state folder if not given
+    /// What tells the stream from one made again under its name, as the function has it: its setting,
+    /// or the time the stream was made in milliseconds; from the state folder if not given
     #[arg(long, env = "WEIR_STREAM_IDENTITY")]
     pub(super) stream_identity: Option<String>,
     /// Kinesis endpoint to read batches from of which only positions are known

@@ -63,7 +63,7 @@ pub(super) async fn run(global: &Global, args: &VerifyArgs) -> Result<ExitCode> 
                     compared.shards.push(stream.compare(&shard, report, &mut verifier, &mut sink).await?);
                 }
             }
-            (None, None) => compared.unread += 1,
+            (None, None) => compared.unread += u64::from(chain.replayed().is_none()),
         }
     }
     if let Some(stream) = &stream {
@@ -110,7 +110,7 @@ fn conclude(global: &Global, args: &VerifyArgs, totals: &Totals, compared: &Comp
         println!(
             "{}",
             serde_json::json!({"clean": totals.is_clean(), "records": totals.records(), "rows": totals.rows,
-                "quarantined": totals.quarantined, "replayed": totals.replayed, "files": totals.files,
+                "quarantined": totals.open_letters(), "replayed": totals.replayed, "files": totals.files,
                 "commits": totals.commits, "shards": totals.chains, "findings": totals.findings,
                 "repaired": totals.repaired, "rows_read": progress.rows.load(Ordering::Relaxed),
                 "sources_compared": compared.files, "sources_skipped": compared.skipped,
@@ -137,7 +137,7 @@ fn conclude(global: &Global, args: &VerifyArgs, totals: &Totals, compared: &Comp
         0 => String::new(),
         n => format!(", {n} repaired"),
     };
-    let (records, quarantined) = (totals.records(), totals.quarantined);
+    let (records, quarantined) = (totals.records(), totals.open_letters());
     match totals.findings - totals.repaired {
         0 => println!("no gap, no duplicate, {records} records, {quarantined} quarantined{repaired}"),
         n => println!("{n} findings{repaired}, {records} records, {quarantined} quarantined"),

@@ -172,6 +172,12 @@ pub async fn resolutions(lake: &LakeStore, shard: &ChainKey) -> Result<Vec<Resol
             };
             replaced.push(file);
         }
+        let positions = replaced.iter().map(LetterFileRef::position).collect::<Result<Vec<_>>>()?;
+        let ends = (positions.iter().min().copied(), positions.iter().max().copied());
+        if (header.positions, header.min, header.max) != (positions.len() as u64, ends.0, ends.1) {
+            let problem = format!("version {version} replaces other files than its positions say");
+            return Err(Error::Format { object: chain.prefix(), problem, retryable: false });
+        }
         found.push(Resolution {
             chain: chain.clone(),
             version,

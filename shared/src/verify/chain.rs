@@ -11,7 +11,7 @@ use super::files::{self, Context};
 use super::finding::{Finding, Kind, Sink};
 use super::folded::{Folded, cause, text};
 use super::overlap::{self, Spans};
-use super::{ChainReport, Origin, Verifier, add};
+use super::{ChainReport, Origin, Verifier, add, replay};
 use crate::commit::format::{Commit, CommitHeader};
 use crate::commit::{LakeStore, PositionSet};
 use crate::error::{Error, Result};
@@ -54,6 +54,9 @@ pub(super) async fn verify(
     let lake = verifier.lake.clone();
     let listing = list(&lake, chain).await?;
     let mut findings = Vec::new();
+    if let Some(shard) = chain.replayed() {
+        replay::verify(verifier, &shard, &mut findings).await?;
+    }
     let mut folded = Folded::open(&lake, chain, listing.checkpoint, &mut findings).await?;
     // Versions that a checkpoint summarizes were there, even if no later commit is.
     let head = listing.commit.max(listing.checkpoint.unwrap_or(0));

@@ -1,13 +1,14 @@
 //! The files of one commit: there, whole, of the length and the rows that the commit says, from the
 //! records that it lists, each record once.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::finding::{Finding, Kind};
 use super::footer::{Footer, Opened, Unread, open};
-use super::{Origin, Progress, Scope, add};
+use super::{Origin, Progress, Scope, add, replay};
 use crate::commit::format::{CommitHeader, CommittedFile};
 use crate::commit::{LakeStore, PositionSet};
 use crate::error::Result;
@@ -33,6 +34,17 @@ struct Slice {
     of: u64,
 }
 
+/// What a commit lists.
+#[derive(Debug, Clone, Copy)]
+struct Listed<'a> {
+    /// Its set.
+    positions: &'a PositionSet,
+    /// The records that its rows may be of.
+    records: &'a PositionSet,
+    /// For a replay, their exact identities.
+    letters: Option<&'a BTreeSet<RecordId>>,
+}
+
 /// What a file came to.
 #[derive(Default)]
 struct Checked {
@@ -53,12 +65,24 @@ pub(super) async fn verify(
     let files: Vec<_> = header.files.iter().filter(|file| context.scope.takes(file)).collect();
     let rows: u64 = files.iter().map(|file| file.rows).sum();
     let of = rows.div_ceil(context.rows_at_once.max(1) as u64).max(1);
+    // Positions of a replay are letter files: its rows are of the records whose letters they held.
+    let letters = match context.chain.replayed() {
+        Some(_) => match replay::letters(context, version, header, findings).await? {
+            Some(letters) => Some(letters),
+            None => return Ok(None),
+        },
+        None => None,
+    };
+    let records = letters.as_ref().map(|ids| ids.iter().map(|id| id.sequence).collect::<PositionSet>());
+    let positions = set;
+    let set = records.as_ref().unwrap_or(positions);
+    let listed = Listed { positions, records: set, letters: letters.as_ref() };
     let mut origin = None;
     for at in 0..of {
         let slice = Slice { at, of };
         let numbered = files.iter().zip(0u32..);
         let checks: Vec<_> =
-            numbered.map(|(file, number)| check(context, version, file, number, set, slice)).collect();
+            numbered.map(|(file, number)| check(context, version, file, number, listed, slice)).collect();
         let mut checks = stream::iter(checks).buffered(FILES_AT_ONCE);
         let mut ids = Vec::new();
         while let Some(checked) = checks.try_next().await? {
@@ -79,7 +103,7 @@ async fn check(
     version: u64,
     file: &CommittedFile,
     number: u32,
-    set: &PositionSet,
+    listed: Listed<'_>,
     slice: Slice,
 ) -> Result<Checked> {
     let key = file.key();
@@ -107,11 +131,13 @@ async fn check(
             return Ok(checked);
         }
     };
-    for problem in misplaced(context, file, &footer, set) {
+    for problem in misplaced(context, file, &footer, listed) {
         tell(Kind::WrongFile, problem, "tell which of the two is right before anything is moved or deleted");
     }
     let mut columns_rows = None;
-    let mut rows = Rows { set, slice, number, first: None, foreign: None, cursor: 0, ids: Vec::new() };
+    let (set, letters) = (listed.records, listed.letters);
+    let mut rows =
+        Rows { set, letters, slice, number, first: None, foreign: None, cursor: 0, ids: Vec::new() };
     if let Some(columns) = footer.identity_columns() {
         match footer.identities(&context.lake, &key, columns, &mut |id| rows.take(id)).await {
             Ok(read) => columns_rows = Some(read),
@@ -121,7 +147,7 @@ async fn check(
                 return Ok(checked);
             }
         }
-        if let Some(first) = rows.first.filter(|first| *first != file.first) {
+        if let Some(first) = rows.first.filter(|first| letters.is_none() && *first != file.first) {
             let problem =
                 format!("its first record is {}, version {version} says {}", text(first), text(file.first));
             tell(
@@ -155,8 +181,9 @@ async fn check(
 }
 
 /// Where name or footer disagree with the commit that lists the file.
-fn misplaced(context: &Context, file: &CommittedFile, footer: &Footer, set: &PositionSet) -> Vec<String> {
+fn misplaced(context: &Context, file: &CommittedFile, footer: &Footer, listed: Listed<'_>) -> Vec<String> {
     let chain = &context.chain;
+    let Listed { positions, records: set, .. } = listed;
     let shard = Shard {
         stream: chain.stream.as_str().into(),
         stream_key: chain.stream.as_str().into(),
@@ -166,13 +193,13 @@ fn misplaced(context: &Context, file: &CommittedFile, footer: &Footer, set: &Pos
     if SlotName::parse(&shard, &file.name).map(|slot| slot.first) != Some(file.first) {
         problems.push(format!("its name is not the slot of record {}", text(file.first)));
     }
-    if !set.contains(file.first.sequence) {
+    if !positions.contains(file.first.sequence) {
         problems.push(format!("its first record {} is not in the commit that lists it", text(file.first)));
     }
     if let (Some(stream), Some(shard)) = (footer.value("weir.stream_key"), footer.value("weir.shard")) {
         let says =
             ChainKey::of(&Shard { stream: stream.into(), stream_key: stream.into(), shard: shard.into() });
-        if says != *chain {
+        if says != chain.replayed().unwrap_or_else(|| chain.clone()) {
             problems.push(format!("its footer says {}, the commit is of {}", says.prefix(), chain.prefix()));
         }
     }
@@ -219,6 +246,7 @@ fn origin(file: &CommittedFile, footer: &Footer) -> Option<Origin> {
 /// Takes the identities of a file's rows.
 struct Rows<'a> {
     set: &'a PositionSet,
+    letters: Option<&'a BTreeSet<RecordId>>,
     slice: Slice,
     number: u32,
     first: Option<RecordId>,
@@ -231,7 +259,8 @@ struct Rows<'a> {
 impl Rows<'_> {
     fn take(&mut self, id: RecordId) {
         self.first = Some(self.first.map_or(id, |first| first.min(id)));
-        match self.place(id.sequence) {
+        let listed = self.letters.is_none_or(|letters| letters.contains(&id));
+        match self.place(id.sequence).filter(|_| listed) {
             Some((place, slice)) if slice == self.slice.at => {
                 self.ids.push((place, id.subsequence, self.number));
             }

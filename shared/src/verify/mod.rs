@@ -23,6 +23,7 @@ mod footer;
 mod keys;
 mod overlap;
 mod repair;
+mod replay;
 mod stray;
 mod stream;
 #[cfg(test)]
@@ -117,7 +118,7 @@ pub struct Totals {
     pub quarantined: u64,
     /// Dead letters that a later commit of a replay has loaded, or judged again: they are counted in
     /// `rows` (or `quarantined`) by that commit, and in `quarantined` by the one that refused them
-    /// first, so that each record is counted once in [`Totals::records`]. 0 while nothing replays.
+    /// first, so that each record is counted once in [`Totals::records`].
     pub replayed: u64,
     /// Findings.
     pub findings: u64,
@@ -129,6 +130,11 @@ impl Totals {
     /// Records that came in, each once.
     pub fn records(&self) -> u64 {
         (self.rows + self.quarantined).saturating_sub(self.replayed)
+    }
+
+    /// Dead letters that no replay has resolved.
+    pub fn open_letters(&self) -> u64 {
+        self.quarantined.saturating_sub(self.replayed)
     }
 
     /// Whether nothing is left to do.

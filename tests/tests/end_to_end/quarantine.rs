@@ -97,6 +97,9 @@ fn letters_are_seen_mended_and_replayed_once() {
         (&201.into(), &101.into())
     );
 
+    let verified = process::run(&mut lake.weir(["verify"]));
+    assert!(verified.contains("no gap, no duplicate, 302 records, 101 quarantined"), "{verified}");
+
     let Some(python) = Python::get() else { return };
     readers::recount(&python, &[input], &lake.files("readings"), &lake.files("quarantine"), &[]);
     let agreed = readers::read_alike(&python, &lake.files("quarantine"));
@@ -152,6 +155,8 @@ fn replays_that_are_killed_and_run_side_by_side_lose_and_repeat_nothing() {
         lake.number("select count(distinct stream || sequence || '.' || subsequence) as n from quarantine"),
         letters
     );
+    let verified = process::run(&mut lake.weir(["verify"]));
+    assert!(verified.contains(&format!("{total} records, {letters} quarantined")), "{verified}");
     if let Some(python) = Python::get() {
         readers::recount(&python, &inputs, &lake.files("readings"), &lake.files("quarantine"), &[]);
     }
@@ -298,5 +303,7 @@ fn batches_that_the_mapping_gave_up_on_come_in_once() {
     apply(&lake, 1_000);
     assert_eq!(replay(&lake, &[])["resolved"], 19);
     assert_eq!(counts(&lake), (100, 0));
+    let verified = process::run(&mut lake.weir(["verify"]));
+    assert!(verified.contains("no gap, no duplicate, 100 records, 0 quarantined"), "{verified}");
     assert!(up.stop(Duration::from_secs(30)).success());
 }

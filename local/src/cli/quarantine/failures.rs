@@ -86,7 +86,9 @@ impl Destination {
 /// What stands between the name of a stream and its key in the lake.
 fn identity(args: &FailuresArgs) -> String {
     let file = || std::fs::read_to_string(args.state.join("stream-identity")).ok();
-    args.stream_identity.clone().or_else(file).unwrap_or_default()
+    let text = args.stream_identity.clone().or_else(file).unwrap_or_default();
+    // As the function understands it.
+    if text == "arn-only" { String::new() } else { text }
 }
 
 /// The key of the batch's stream. If the lake knows streams of this name and this is none of them,
