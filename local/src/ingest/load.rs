@@ -28,6 +28,7 @@ use super::worker::{BLOCK, Worker};
 
 /// Bytes read at once.
 pub(super) const CHUNK: usize = 1 << 20;
+
 /// Counters of a load, shared by its threads.
 #[derive(Debug, Default)]
 pub struct Progress {

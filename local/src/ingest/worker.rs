@@ -136,7 +136,8 @@ impl<'a> Worker<'a> {
     ) -> Result<(u64, usize)> {
         self.begin_block(offset)?;
         let id = self.block.next_line();
-        let raw = buf[..weir::limits::MAX_DEAD_LETTER_BYTES].to_vec();
+        // One byte more than is kept, so that the quarantine says that the rest is missing.
+        let raw = buf[..=weir::limits::MAX_DEAD_LETTER_BYTES].to_vec();
         let mut next = offset + buf.len() as u64;
         let held = loop {
             let n = read(buf).context("could not read the input")?;

@@ -24,6 +24,7 @@ pub(crate) struct Violation {
 /// Refusals are rare: keep the good path's result one word wide.
 pub(crate) type Checked<T = ()> = Result<T, Box<Violation>>;
 
+const MICROS_A_DAY: i128 = 86_400_000_000;
 /// Longest text quoted in `found`.
 const FOUND_CHARS: usize = 80;
 
@@ -127,31 +128,20 @@ pub(crate) fn push_number(
             }
         }
         LeafKind::Timestamp(format) => {
-            let scale = match format {
-                TimeFormat::EpochSeconds => 6,
-                TimeFormat::EpochMillis => 3,
-                TimeFormat::EpochMicros => 0,
-                _ => return Err(kind.wrong_type("number")),
-            };
-            let micros = number::scaled(text, scale).and_then(|v| i64::try_from(v).ok());
+            let Some(unit) = epoch_scale(format) else { return Err(kind.wrong_type("number")) };
+            let micros = number::scaled(text, unit).and_then(|v| i64::try_from(v).ok());
             let Some(v) = micros else { return refuse(Reason::InvalidTime) };
             whole_bounds(rules, v.into(), text)?;
             leaf.push_i64(v, rep);
         }
         LeafKind::Date(format) => {
-            let scale = match format {
-                TimeFormat::EpochSeconds => 6,
-                TimeFormat::EpochMillis => 3,
-                TimeFormat::EpochMicros => 0,
-                _ => return Err(kind.wrong_type("number")),
-            };
-            let micros = number::scaled(text, scale).and_then(|v| i64::try_from(v).ok());
-            let days = micros.map(|v| v.div_euclid(86_400_000_000));
-            let Some(days) = days.and_then(|v| i32::try_from(v).ok()) else {
+            let Some(unit) = epoch_scale(format) else { return Err(kind.wrong_type("number")) };
+            let days = number::scaled(text, unit).map(|v| v.div_euclid(MICROS_A_DAY));
+            let Some(v) = days.and_then(|v| i32::try_from(v).ok()) else {
                 return refuse(Reason::InvalidTime);
             };
-            whole_bounds(rules, days.into(), text)?;
-            leaf.push_i32(days, rep);
+            whole_bounds(rules, v.into(), text)?;
+            leaf.push_i32(v, rep);
         }
         LeafKind::Json => leaf.push_bytes(text, rep),
         LeafKind::Bool | LeafKind::Text { .. } | LeafKind::Binary => {
@@ -159,6 +149,16 @@ pub(crate) fn push_number(
         }
     }
     Ok(())
+}
+
+/// Decimal places from a number of this format to microseconds; `None` if it is text.
+fn epoch_scale(format: &TimeFormat) -> Option<u8> {
+    match format {
+        TimeFormat::EpochSeconds => Some(6),
+        TimeFormat::EpochMillis => Some(3),
+        TimeFormat::EpochMicros => Some(0),
+        TimeFormat::Rfc3339 | TimeFormat::Strftime(_) => None,
+    }
 }
 
 fn not_whole(text: &[u8]) -> Reason {
@@ -190,7 +190,7 @@ pub(crate) fn push_text(
             }
         },
         LeafKind::Timestamp(format) => {
-            if !matches!(format, TimeFormat::Rfc3339 | TimeFormat::Strftime(_)) {
+            if epoch_scale(format).is_some() {
                 return Err(kind.wrong_type("string"));
             }
             let Some(v) = time::timestamp_text(text, format) else {
@@ -200,7 +200,7 @@ pub(crate) fn push_text(
             leaf.push_i64(v, rep);
         }
         LeafKind::Date(format) => {
-            if !matches!(format, TimeFormat::Rfc3339 | TimeFormat::Strftime(_)) {
+            if epoch_scale(format).is_some() {
                 return Err(kind.wrong_type("string"));
             }
             let Some(v) = time::date_text(text, format) else {

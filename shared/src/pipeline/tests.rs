@@ -107,3 +107,29 @@ fn what_no_route_takes_is_a_dead_letter_unless_the_stream_has_other_consumers() 
         assert_eq!(counts.skipped_documents, left_to_others);
     }
 }
+
+#[test]
+fn dates_are_read_from_numbers_as_the_day_in_utc_and_leap_seconds_are_refused() {
+    let definition = r#"{"Name": "t", "StorageDescriptor": {"Columns": [
+        {"Name": "at", "Type": "timestamp", "Parameters": {"weir.time_format": "%Y-%m-%d %H:%M:%S"}}]},
+        "PartitionKeys": [{"Name": "d", "Type": "date", "Parameters": {"weir.time_format": "epoch_ms"}}],
+        "Parameters": {"weir.partition.d": "identity(d)"}}"#;
+    let table = Arc::new(TableSchema::parse(definition).unwrap());
+    let mut rows = rows(&table, 1 << 20);
+    for (n, (document, good)) in [
+        (r#"{"d": 0}"#, true),
+        (r#"{"d": -1}"#, true),
+        (r#"{"d": "2026-01-01"}"#, false),
+        (r#"{"at": "2026-01-01 23:59:59"}"#, true),
+        (r#"{"at": "2026-01-01 23:59:60"}"#, false),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let letter = rows.push(document.as_bytes(), true, id(n), NOW).unwrap();
+        assert_eq!(letter.is_none(), good, "{document}: {letter:?}");
+    }
+    let files = rows.take_files().unwrap();
+    let days: Vec<_> = files.iter().map(|f| f.partition.as_str()).collect();
+    assert_eq!(days, ["d=1970-01-01", "d=1969-12-31", "d=__HIVE_DEFAULT_PARTITION__"]);
+}
