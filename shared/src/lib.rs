@@ -21,6 +21,8 @@ pub mod write;
 pub mod quarantine;
 pub mod commit;
 pub mod catalog;
+pub mod compact;
+pub mod close;
 pub mod pipeline;
 pub mod replay;
 pub mod verify;

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Reading order of the library: a module uses only those before it.
-const ORDER: [&str; 23] = [
+const ORDER: [&str; 24] = [
     "error",
     "clock",
     "limits",
@@ -28,6 +28,7 @@ const ORDER: [&str; 23] = [
     "quarantine",
     "commit",
     "catalog",
+    "compact",
     "close",
     "pipeline",
     "replay",

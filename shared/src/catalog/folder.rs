@@ -19,8 +19,8 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload}
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::Catalog;
-use super::partition::{Partition, hive_path};
+use super::partition::{Partition, Switch, hive_path};
+use super::{Catalog, REVISION};
 use crate::commit::failure::{failed, is_absent};
 use crate::error::{Error, Result};
 use crate::schema::TableInput;
@@ -134,6 +134,26 @@ impl Catalog for FolderCatalog {
         // Collected first: the borrow checker cannot see through a lazy map of futures.
         let puts: Vec<_> = partitions.iter().map(|values| self.create(&table, values)).collect();
         stream::iter(puts).buffer_unordered(CONCURRENCY).try_collect().await
+    }
+
+    async fn switch_partition(&self, table: &str, values: &[String], to: &Switch) -> Result<Partition> {
+        let table = self.existing(table).await?;
+        let key = self.partition_key(&table, values)?;
+        let mut entry = match self.read::<Partition>(&key).await? {
+            Some(entry) => entry,
+            None => Partition::live(&table, values)?,
+        };
+        if entry.revision() >= to.revision {
+            return Ok(entry);
+        }
+        entry.storage_descriptor.location =
+            format!("{}/{}/", self.address.trim_end_matches('/'), to.directory);
+        entry.parameters.insert(REVISION.into(), to.revision.to_string());
+        let body = PutPayload::from(to_bytes(&entry)?);
+        self.store.put(&key, body).await.map_err(|e| self.failed("put", &key, e))?;
+        self.read::<Partition>(&key)
+            .await?
+            .ok_or_else(|| Error::Internal(format!("{key} was put and is gone")))
     }
 
     async fn partitions(&self, table: &str) -> Result<Vec<Partition>> {

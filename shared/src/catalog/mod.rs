@@ -19,7 +19,10 @@ use crate::schema::{TableInput, TableSchema};
 
 pub use apply::{Change, TableChange, apply, plan_apply, read_definitions};
 pub use folder::FolderCatalog;
-pub use partition::Partition;
+pub use partition::{Partition, Switch};
+
+/// Parameter of a partition's entry: the revision that its location shows; absent while it is live.
+pub const REVISION: &str = "weir.revision";
 
 /// Where tables and partitions are declared: a folder of the lake, or Glue.
 ///
@@ -47,6 +50,16 @@ pub trait Catalog: Debug + Send + Sync {
 
     /// All partitions of a table, sorted by their values.
     async fn partitions(&self, table: &str) -> Result<Vec<Partition>>;
+
+    /// One partition of a table, by its values.
+    async fn partition(&self, table: &str, values: &[String]) -> Result<Option<Partition>> {
+        Ok(self.partitions(table).await?.into_iter().find(|p| p.values == values))
+    }
+
+    /// Point a partition at a closed revision, declaring it if need be; answers with the entry as it
+    /// stands afterwards. Reads the whole entry, changes location and [`REVISION`] and nothing else,
+    /// and reads back; an entry that already has this revision or a newer one is left as it is.
+    async fn switch_partition(&self, table: &str, values: &[String], to: &Switch) -> Result<Partition>;
 
     /// A table, parsed and checked; one that lost its settings is an error.
     async fn table(&self, table: &str) -> Result<Arc<TableSchema>> {

@@ -36,7 +36,22 @@ pub struct PartitionStorage {
     pub other: Map<String, Value>,
 }
 
+/// Where a closed partition's rows are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Switch {
+    /// Folder of the revision's files below the lake, without a slash at its end
+    /// (`clicks/closed/dt=2026-11-20/r0002-1f3a`).
+    pub directory: String,
+    /// The revision, from 1.
+    pub revision: u32,
+}
+
 impl Partition {
+    /// The revision that the location shows; 0 while it is live.
+    pub fn revision(&self) -> u32 {
+        self.parameters.get(super::REVISION).and_then(|r| r.parse().ok()).unwrap_or(0)
+    }
+
     /// A live partition of `table`: its files are in `<table's location>/live/<partition>/`.
     pub(super) fn live(table: &TableInput, values: &[String]) -> Result<Self> {
         let path = hive_path(table, values)?;

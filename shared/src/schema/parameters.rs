@@ -8,7 +8,9 @@ use std::time::Duration;
 const TABLE: &[&str] = &[
     "weir.allowed_lateness",
     "weir.bloom",
+    "weir.compact_size",
     "weir.compression",
+    "weir.current",
     "weir.dedupe_key",
     "weir.event_time",
     "weir.max_age",
@@ -101,6 +103,15 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         return Err(wrong());
     }
     Ok(Duration::from_secs(seconds))
+}
+
+/// Reads a size of `128MB` to `512MB` (2^20 bytes each).
+pub(super) fn parse_compact_size(text: &str) -> Result<u64, String> {
+    let megabytes = text.trim().strip_suffix("MB").and_then(|n| n.trim().parse::<u64>().ok());
+    match megabytes {
+        Some(n @ 128..=512) => Ok(n << 20),
+        _ => Err(format!("expected a size from `128MB` to `512MB`, found `{text}`")),
+    }
 }
 
 /// `true` or `false`.

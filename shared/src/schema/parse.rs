@@ -14,6 +14,10 @@ use crate::error::{Error, Result};
 /// How long a partition waits after its end when the table does not say.
 const DEFAULT_LATENESS: Duration = Duration::from_secs(600);
 
+/// Size of compacted files when the table does not say: large enough to be read in a row, small
+/// enough that a query of one partition has some to share.
+const DEFAULT_COMPACT_BYTES: u64 = 256 << 20;
+
 impl TableSchema {
     /// Reads a definition, bare as in `schemas/` or completed as in a catalog.
     pub fn parse(table_input_json: &str) -> Result<TableSchema> {
@@ -74,7 +78,6 @@ fn read(input: &TableInput) -> Result<TableSchema, String> {
     check_hash(given, &version)?;
     Ok(TableSchema {
         name: input.name.clone(),
-        columns,
         in_file,
         partition_keys,
         event_time,
@@ -86,6 +89,12 @@ fn read(input: &TableInput) -> Result<TableSchema, String> {
         compression,
         provenance,
         bloom,
+        sort: read_column_list(given, "weir.sort", &columns[..own.len()])?,
+        dedupe_key: read_column_list(given, "weir.dedupe_key", &columns[..own.len()])?,
+        on_close: read_on_close(given)?,
+        compact_bytes: read_compact_size(given)?,
+        current: read_current(given, &input.name)?,
+        columns,
         version,
     })
 }
@@ -307,6 +316,53 @@ fn read_bloom(given: &Parameters, in_file: &[Column]) -> Result<Vec<String>, Str
         }
     }
     Ok(names)
+}
+
+/// Columns to sort or to compare by: of the file, not nested.
+fn read_column_list(given: &Parameters, name: &str, in_file: &[Column]) -> Result<Vec<String>, String> {
+    let Some(text) = given.get(name) else { return Ok(Vec::new()) };
+    let names = parameters::parse_list(text).map_err(|e| format!("`{name}`: {e}"))?;
+    for column_name in &names {
+        let Some(column) = in_file.iter().find(|c| c.name == *column_name) else {
+            return Err(format!("`{name}`: no column `{column_name}` in the files"));
+        };
+        if matches!(column.ty, HiveType::Array(_) | HiveType::Map(..) | HiveType::Struct(_)) {
+            return Err(format!("`{name}`: values of type {} have no order", column.ty));
+        }
+    }
+    Ok(names)
+}
+
+fn read_on_close(given: &Parameters) -> Result<Vec<CloseAction>, String> {
+    let Some(text) = given.get("weir.on_close").filter(|text| !text.trim().is_empty()) else {
+        return Ok(Vec::new());
+    };
+    let entries = parameters::parse_list(text).map_err(|e| format!("`weir.on_close`: {e}"))?;
+    let actions: Result<Vec<CloseAction>, _> = entries.iter().map(|entry| entry.parse()).collect();
+    let actions = actions.map_err(|e| format!("`weir.on_close`: {e}"))?;
+    match actions.iter().enumerate().find(|(i, action)| actions[..*i].contains(action)) {
+        Some((_, twice)) => Err(format!("`weir.on_close`: `{twice}` stands there twice")),
+        None => Ok(actions),
+    }
+}
+
+fn read_compact_size(given: &Parameters) -> Result<u64, String> {
+    let Some(text) = given.get("weir.compact_size") else { return Ok(DEFAULT_COMPACT_BYTES) };
+    parameters::parse_compact_size(text).map_err(|e| format!("`weir.compact_size`: {e}"))
+}
+
+fn read_current(given: &Parameters, table: &str) -> Result<Option<String>, String> {
+    let Some(name) = given.get("weir.current") else { return Ok(None) };
+    if let Some(problem) = names::problem(name) {
+        return Err(format!(
+            "`weir.current`: the table's name {problem}; name it `{}`",
+            names::renamed(name)
+        ));
+    }
+    if name == table {
+        return Err("`weir.current`: names the table itself; name another, such as `<table>_current`".into());
+    }
+    Ok(Some(name.clone()))
 }
 
 fn read_route(given: &Parameters) -> Result<Option<Route>, String> {

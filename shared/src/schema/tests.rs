@@ -42,7 +42,7 @@ fn base() -> Value {
             "weir.unknown_fields": "rescue",
             "weir.dedupe_key": "id",
             "weir.sort": "event_time",
-            "weir.on_close": "event",
+            "weir.on_close": "aggregate:sessions, job:x, state-machine:arn:aws:states:eu-west-1:1:stateMachine:s,event",
             "weir.bloom": "id",
             "weir.route": "/meta/type=click"
         }
@@ -98,6 +98,11 @@ fn a_definition_parses_to_what_it_says() {
     assert_eq!(table.route, Some(Route { path: vec!["meta".into(), "type".into()], value: "click".into() }));
     assert_eq!((table.compression, table.provenance), (Compression::Zstd, Provenance::Columns));
     assert_eq!(table.bloom, ["id"]);
+    assert_eq!((table.sort, table.dedupe_key), (vec!["event_time".into()], vec!["id".into()]));
+    assert_eq!((table.compact_bytes, table.current), (256 << 20, None));
+    let actions: Vec<_> = table.on_close.iter().map(CloseAction::to_string).collect();
+    let machine = "state-machine:arn:aws:states:eu-west-1:1:stateMachine:s";
+    assert_eq!(actions, ["aggregate:sessions", "job:x", machine, "event"]);
     assert_eq!(table.version.len(), 16);
 }
 
@@ -261,6 +266,13 @@ fn wrong_definitions_are_refused_with_the_reason() {
         (setting("weir.partition.dt", "identity(id)"), "takes the column out of the file"),
         (setting("weir.bloom", "region"), "no column `region` in the files"),
         (setting("weir.bloom", "items"), "has no bloom filter"),
+        (setting("weir.sort", "nothing"), "`weir.sort`: no column `nothing` in the files"),
+        (setting("weir.dedupe_key", "items"), "have no order"),
+        (setting("weir.on_close", "crawl:x"), "`crawl:x` is no action; write `aggregate:NAME`"),
+        (setting("weir.on_close", "job:"), "`job:` is no action"),
+        (setting("weir.on_close", "event,event"), "`event` stands there twice"),
+        (setting("weir.compact_size", "1GB"), "expected a size from `128MB` to `512MB`, found `1GB`"),
+        (setting("weir.current", "Orders"), "name it `orders`"),
         (setting("weir.route", "click"), "expected `field=value`, found `click`"),
         (setting("weir.schema_hash", "0000000000000000"), "lost settings outside Weir"),
         (

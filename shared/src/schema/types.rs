@@ -1,5 +1,7 @@
 //! What a table is, after parsing.
 
+use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 /// A Hive type as Glue writes it.
@@ -207,6 +209,57 @@ pub struct Route {
     pub value: String,
 }
 
+/// What starts when a partition is closed: one entry of `weir.on_close`, in the table's order.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum CloseAction {
+    /// `aggregate:NAME`: the SQL of `jobs/NAME.sql`
+    Aggregate(String),
+    /// `crawler:NAME`: a Glue crawler over another prefix
+    Crawler(String),
+    /// `job:NAME`: a Glue job
+    Job(String),
+    /// `state-machine:ARN`: a Step Functions state machine
+    StateMachine(String),
+    /// `event`: 'partition closed' on EventBridge's default bus
+    Event,
+}
+
+impl fmt::Display for CloseAction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CloseAction::Aggregate(name) => write!(f, "aggregate:{name}"),
+            CloseAction::Crawler(name) => write!(f, "crawler:{name}"),
+            CloseAction::Job(name) => write!(f, "job:{name}"),
+            CloseAction::StateMachine(arn) => write!(f, "state-machine:{arn}"),
+            CloseAction::Event => f.write_str("event"),
+        }
+    }
+}
+
+impl FromStr for CloseAction {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || {
+            format!(
+                "`{text}` is no action; write `aggregate:NAME`, `crawler:NAME`, `job:NAME`, \
+                 `state-machine:ARN` or `event`"
+            )
+        };
+        match text.split_once(':') {
+            None if text == "event" => Ok(CloseAction::Event),
+            Some((_, "")) | None => Err(wrong()),
+            Some(("aggregate", name)) => Ok(CloseAction::Aggregate(name.to_owned())),
+            Some(("crawler", name)) => Ok(CloseAction::Crawler(name.to_owned())),
+            Some(("job", name)) => Ok(CloseAction::Job(name.to_owned())),
+            Some(("state-machine", arn)) if arn.starts_with("arn:") => {
+                Ok(CloseAction::StateMachine(arn.to_owned()))
+            }
+            Some(_) => Err(wrong()),
+        }
+    }
+}
+
 /// A table, parsed and checked.
 #[derive(Debug, Clone)]
 pub struct TableSchema {
@@ -237,6 +290,16 @@ pub struct TableSchema {
     pub provenance: Provenance,
     /// `weir.bloom`
     pub bloom: Vec<String>,
+    /// `weir.sort`: columns that compacted files are sorted by, ascending, nulls last
+    pub sort: Vec<String>,
+    /// `weir.dedupe_key`: columns that name a thing of the business; close keeps one row of each
+    pub dedupe_key: Vec<String>,
+    /// `weir.on_close`
+    pub on_close: Vec<CloseAction>,
+    /// `weir.compact_size`: bytes of a compacted file that close aims at
+    pub compact_bytes: u64,
+    /// `weir.current`: the table that close keeps the current state in, of a table of changes
+    pub current: Option<String>,
     /// `weir.schema_hash`: 16 hex digits over columns and `weir.*` settings; also the schema version
     /// that commits, footers and dead letters carry.
     pub version: String,
@@ -260,6 +323,11 @@ impl TableSchema {
             compression: Compression::Zstd,
             provenance: Provenance::Footer,
             bloom: Vec::new(),
+            sort: Vec::new(),
+            dedupe_key: Vec::new(),
+            on_close: Vec::new(),
+            compact_bytes: 256 << 20,
+            current: None,
             version: "0".into(),
         }
     }

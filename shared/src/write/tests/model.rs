@@ -1,7 +1,6 @@
 //! Values as trees: into column buffers, and into JSON for the oracle.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field as ArrowField, Fields, Schema, TimeUnit};
@@ -43,22 +42,8 @@ pub(super) fn table(columns: &[(String, HiveType)]) -> TableSchema {
         json: false,
         time_format: TimeFormat::Rfc3339,
     };
-    TableSchema {
-        name: "t".into(),
-        columns: columns.iter().map(column).collect(),
-        in_file: vec![true; columns.len()],
-        partition_keys: Vec::new(),
-        event_time: None,
-        allowed_lateness: Duration::ZERO,
-        max_future: None,
-        max_age: None,
-        unknown_fields: UnknownFields::Ignore,
-        route: None,
-        compression: Compression::Zstd,
-        provenance: Provenance::Footer,
-        bloom: Vec::new(),
-        version: String::new(),
-    }
+    let columns = columns.iter().map(column).collect();
+    TableSchema { version: String::new(), ..TableSchema::for_test("t", columns) }
 }
 
 /// Push one value of a field; `rep` is the repetition level of its first entry.
