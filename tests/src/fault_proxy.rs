@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::random::Random;
@@ -65,17 +66,24 @@ struct Shared {
     stop: AtomicBool,
 }
 
-/// The running proxy; it stops taking connections when dropped.
+/// The running proxy. Dropped, it is gone as after a kill: nothing listens at its port, and answers
+/// under way are lost.
 #[derive(Debug)]
 pub struct FaultProxy {
     shared: Arc<Shared>,
     port: u16,
+    accepting: Option<JoinHandle<()>>,
 }
 
 impl FaultProxy {
     /// In front of a server on a loopback port; requests pass until it is told otherwise.
     pub fn start(upstream: u16, seed: u64) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        Self::start_at(0, upstream, seed)
+    }
+
+    /// The same at a port of its own, as where one was killed before.
+    pub fn start_at(port: u16, upstream: u16, seed: u64) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let shared = Arc::new(Shared {
             upstream,
@@ -85,7 +93,7 @@ impl FaultProxy {
             stop: AtomicBool::new(false),
         });
         let accepting = Arc::clone(&shared);
-        std::thread::spawn(move || {
+        let accept = move || {
             for connection in listener.incoming() {
                 if accepting.stop.load(Ordering::SeqCst) {
                     return;
@@ -93,8 +101,8 @@ impl FaultProxy {
                 let (Ok(client), shared) = (connection, Arc::clone(&accepting)) else { continue };
                 std::thread::spawn(move || shared.serve(&client));
             }
-        });
-        Self { shared, port }
+        };
+        Self { shared, port, accepting: Some(std::thread::spawn(accept)) }
     }
 
     /// Its port.
@@ -128,6 +136,8 @@ impl Drop for FaultProxy {
         self.shared.stop.store(true, Ordering::SeqCst);
         // Wakes the thread that waits for a connection.
         let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
+        // From here on another one can have the port.
+        let _ = self.accepting.take().map(JoinHandle::join);
     }
 }
 
@@ -153,7 +163,7 @@ impl Shared {
         server: &mut Option<BufReader<TcpStream>>,
     ) -> io::Result<bool> {
         let (fault, down) = self.choose(request);
-        if down {
+        if down || self.stop.load(Ordering::SeqCst) {
             return Ok(false);
         }
         match fault {
@@ -174,6 +184,9 @@ impl Shared {
         upstream.get_mut().write_all(&request.head)?;
         upstream.get_mut().write_all(&request.body)?;
         let answer = read_answer(upstream, request.head.starts_with(b"HEAD "))?;
+        if self.stop.load(Ordering::SeqCst) {
+            return Ok(false);
+        }
         match fault {
             Some(Fault::ResetAfter) => return Ok(false),
             Some(Fault::ErrorAfter) => return refuse(client, "500 Internal Server Error", "InternalError"),

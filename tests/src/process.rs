@@ -101,6 +101,23 @@ pub fn terminate(pid: u32) {
     unsafe { libc::kill(pid as libc::pid_t, libc::SIGTERM) };
 }
 
+/// End a process at once, as when its machine is lost.
+pub fn kill(pid: u32) {
+    // SAFETY: a signal to a process id that was asked for just now, of a child of one this test started.
+    unsafe { libc::kill(pid as libc::pid_t, libc::SIGKILL) };
+}
+
+/// Processes that a process has started and that run, in order of their ids.
+pub fn children(pid: u32) -> Vec<u32> {
+    let mut found = Vec::new();
+    for task in std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+        let list = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+        found.extend(list.split_whitespace().filter_map(|id| id.parse::<u32>().ok()));
+    }
+    found.sort_unstable();
+    found
+}
+
 /// A loopback port that nothing listens on now.
 pub fn free_port() -> u16 {
     free_ports::<1>()[0]

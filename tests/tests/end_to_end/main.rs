@@ -8,5 +8,6 @@ mod producers;
 mod programs;
 mod quarantine;
 mod s3;
+mod soak;
 mod up;
 mod verify;

@@ -248,8 +248,8 @@ impl World {
             return Ok(());
         }
         let all = self.plan.broken == Broken::SweepUnlisted;
-        for (key, dead) in self.orphans()? {
-            if (dead || all) && random.chance(70) {
+        for (key, proof) in self.orphans()? {
+            if (proof.is_some() || all) && random.chance(70) {
                 self.log(|| format!("a cleaner deletes {}", short(&key)));
                 self.objects().objects.remove(&key);
             }

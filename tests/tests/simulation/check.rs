@@ -246,18 +246,23 @@ pub(crate) fn acknowledged(
     Ok(())
 }
 
-/// Data files that no commit lists, each with whether a commit lists its first record: then it is
-/// dead for good.
-pub(crate) fn orphans(reader: &mut Reader, objects: &Objects) -> Result<Vec<(String, bool)>, Violation> {
+/// Data files that no commit lists, each with the key of the commit that lists its first record: with
+/// one it is dead for good.
+pub(crate) fn orphans(
+    reader: &mut Reader,
+    objects: &Objects,
+) -> Result<Vec<(String, Option<String>)>, Violation> {
     let chains = read(reader, objects)?;
     let listed: BTreeSet<&str> =
         chains.values().flatten().flat_map(|c| &c.files).map(|f| f.key.as_str()).collect();
     let mut orphans = Vec::new();
     for key in objects.keys().filter(|k| k.ends_with(".parquet") && !listed.contains(k.as_str())) {
-        let committed = chains.iter().any(|(name, commits)| {
-            reader::slot(key, name).is_some_and(|(first, _)| commits.iter().any(|c| c.set.contains(&first)))
+        let proof = chains.iter().find_map(|(name, commits)| {
+            let (first, _) = reader::slot(key, name)?;
+            let commit = commits.iter().find(|c| c.set.contains(&first))?;
+            Some(reader::commit_key(name, commit.version))
         });
-        orphans.push((key.clone(), committed));
+        orphans.push((key.clone(), proof));
     }
     Ok(orphans)
 }

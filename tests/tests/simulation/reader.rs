@@ -37,6 +37,11 @@ pub(crate) struct Commit {
 /// Stream key and shard.
 pub(crate) type ChainName = (String, String);
 
+/// Where a version lies.
+pub(crate) fn commit_key((stream, shard): &ChainName, version: u64) -> String {
+    format!("_weir/commits/{stream}/{shard}/{:012}.commit", NEWEST - version)
+}
+
 /// Reads chains, and remembers what it has parsed: what was created never changes, and if it does,
 /// its bytes are other ones.
 #[derive(Debug, Default)]
