@@ -1,5 +1,7 @@
 //! Every bound, with its reason and source.
 
+use std::time::Duration;
+
 /// Deepest nesting of a JSON document that is decoded; deeper is a dead letter. simd-json's own
 /// tape holds depth in the stack of the walker, and no Hive type nests deeper.
 pub const MAX_JSON_DEPTH: usize = 128;
@@ -30,3 +32,15 @@ pub const MAX_DOCUMENTS_PER_RECORD: u32 = 1 << 20;
 /// Bytes of one folder of a partition, escaped. File systems take 255 in a name; S3 takes 1,024 in a
 /// whole key (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html>).
 pub const MAX_PARTITION_FOLDER_BYTES: usize = 200;
+
+/// Longest life of a run of close: a Lambda function's.
+pub const CLOSE_RUN: Duration = Duration::from_secs(15 * 60);
+/// Age of an owner's object from which another run takes over: the longest life of a run, and calls
+/// that were under way when it ended (protocol, Close).
+pub const CLOSE_TAKE_OVER: Duration = Duration::from_secs(20 * 60);
+/// How long files that a revision superseded stay for queries that read them.
+pub const CLOSE_GRACE: Duration = Duration::from_secs(24 * 3_600);
+/// Taken off a watermark, since arrival times are approximate and not ordered.
+pub const CLOSE_MARGIN: Duration = Duration::from_secs(10);
+/// A shard whose oldest record without a commit is older than this counts as stuck.
+pub const CLOSE_STUCK: Duration = Duration::from_secs(5 * 60);

@@ -10,6 +10,10 @@
 //! _weir/commits/<stream>/<shard>.replay/…                         the chain of a replay
 //! _weir/catalog/…
 //! ```
+//!
+//! What close keeps is in [`closed`].
+
+pub mod closed;
 
 use sha2::{Digest, Sha256};
 

@@ -120,7 +120,7 @@ impl Load {
         for version in &chain {
             committed = committed.union(&version.set()?);
         }
-        let writer = ShardWriter::new(self.lake.clone(), shard.clone());
+        let writer = ShardWriter::new(self.lake.clone(), shard.clone()).announced();
         let now = SystemClock.now();
         let session = Session { load: self, shard, writer: Mutex::new(writer), now };
         match session.load.source.packing {

@@ -111,6 +111,8 @@ pub struct ShardWriter {
     in_doubt: bool,
     /// Quarantine files by their positions in this chain (replay).
     replaced: BTreeMap<SequenceNumber, String>,
+    /// Whether close is told where to look.
+    announced: bool,
 }
 
 impl ShardWriter {
@@ -123,13 +125,20 @@ impl ShardWriter {
     pub fn with_folding(lake: LakeStore, shard: Shard, folding: Folding) -> Self {
         let log = LakeLog::new(lake.clone(), ChainKey::of(&shard));
         let (known, replaced) = (Known::new(folding), BTreeMap::new());
-        Self { lake, log, shard, known, in_doubt: false, replaced }
+        Self { lake, log, shard, known, in_doubt: false, replaced, announced: false }
     }
 
     /// The positions of the next batches stand for these quarantine files: a commit that lists a
     /// position replaces its file.
     pub fn replace(&mut self, files: BTreeMap<SequenceNumber, String>) {
         self.replaced = files;
+    }
+
+    /// Before each version a marker of it is put, at the price of one put more: close looks at the
+    /// chains of open shards by itself, at others (loaded files, replays) only where it finds one.
+    pub fn announced(mut self) -> Self {
+        self.announced = true;
+        self
     }
 
     /// The newest version it knows of; none before the first look.
@@ -251,6 +260,11 @@ impl ShardWriter {
             let bytes = Commit::encode(&self.header(todo, attempt), todo)?;
             let version = self.known.head().unwrap_or(0) + 1;
             let entry = LogEntry::Commit(version);
+            if self.announced {
+                let marker = naming::closed::touched(&ChainKey::of(&self.shard), version);
+                // Before the version: a crash between the two leaves a marker too many, not one too few.
+                let _ = self.lake.put_if_absent(&marker, Bytes::from_static(b"\n")).await?;
+            }
             if self.log.create(entry, bytes.clone()).await? == Put::Created {
                 self.known.absorb(&self.log, version, &bytes)?;
                 return Ok(Some(version));

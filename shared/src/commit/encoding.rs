@@ -23,7 +23,7 @@ const COLUMNS: [(u32, u32); 6] = [(0, 36), (36, 36), (72, 8), (80, 64), (144, 64
 /// No set of one commit is larger than this before compression: two million records.
 const MAX_BYTES: usize = 16 << 20;
 const KIND_EXACT: u8 = 0;
-const KIND_RANGES: u8 = 1;
+pub(super) const KIND_RANGES: u8 = 1;
 const LEVEL: i32 = 3;
 
 /// Why bytes are not positions.

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::encoding::{decode_set, encode_set};
+use super::encoding::{KIND_RANGES, decode_set, encode_set};
 use super::positions::PositionSet;
 use crate::clock::EpochMicros;
 use crate::error::{Error, Result};
@@ -157,6 +157,11 @@ impl Commit {
         }
         let header = serde_json::from_slice(line).map_err(|e| unreadable(key, e))?;
         Ok(Self { header, set: bytes.slice(end + 1..) })
+    }
+
+    /// Whether it lists ranges of a file's bytes, and not records of a stream.
+    pub fn is_of_file(&self) -> bool {
+        self.set.first() == Some(&KIND_RANGES)
     }
 
     /// The exact set.

@@ -1,6 +1,8 @@
 //! The lake's objects: put-if-absent, get, list, delete, with retries and a count of requests.
 //! Never overwrites anything.
 
+mod dated;
+
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,6 +13,8 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 use url::Url;
+
+pub use dated::Dated;
 
 use super::failure::{failed, is_absent, is_retryable};
 use super::folder::DurableFolder;

@@ -27,6 +27,7 @@ pub struct Ingest {
     /// The same by ARN, where it is known only with the event.
     identities: HashMap<String, String>,
     consumer: Option<String>,
+    announced: bool,
     clock: Arc<dyn Clock>,
     folding: Folding,
     warm: HashMap<(String, String), Warm>,
@@ -94,6 +95,7 @@ impl Ingest {
             stream_identity,
             identities,
             consumer,
+            announced: false,
             clock,
             folding,
             warm,
@@ -106,6 +108,13 @@ impl Ingest {
     /// without names would share one chain, and each would take the other's records for committed.
     pub fn with_consumer(mut self, name: Option<String>) -> Self {
         self.consumer = name;
+        self
+    }
+
+    /// Leave a marker of each version, so that close looks at shards that may have ended
+    /// ([`ShardWriter::announced`]).
+    pub fn announced(mut self) -> Self {
+        self.announced = true;
         self
     }
 
@@ -155,7 +164,10 @@ impl Ingest {
             if self.consumer.is_some() {
                 tables = tables.shared();
             }
-            let writer = ShardWriter::with_folding(self.lake.clone(), shard, self.folding);
+            let mut writer = ShardWriter::with_folding(self.lake.clone(), shard, self.folding);
+            if self.announced {
+                writer = writer.announced();
+            }
             self.warm.insert(key.clone(), Warm { writer, tables });
         }
         let Some(warm) = self.warm.get_mut(&key) else { return Ok(Processed::default()) };

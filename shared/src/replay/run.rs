@@ -181,7 +181,7 @@ impl Replay {
             return Ok(());
         }
         self.judge.set_stream(&chain.stream);
-        let mut writer = ShardWriter::new(self.lake.clone(), replay_shard(chain)?);
+        let mut writer = ShardWriter::new(self.lake.clone(), replay_shard(chain)?).announced();
         let mut group = Group::default();
         for file in open {
             let bytes = fetch(&self.lake, &file.key()).await?;

@@ -159,7 +159,8 @@ impl Importer {
         let identity = identity(args);
         let clock = Arc::new(SystemClock);
         let run_id = format!("failures-{:x}-{:x}", std::process::id(), clock.now().0);
-        let ingest = Ingest::new(lake.store.clone(), lake.catalog.clone(), tables, identity.clone(), clock);
+        let ingest = Ingest::new(lake.store.clone(), lake.catalog.clone(), tables, identity.clone(), clock)
+            .announced();
         let (unpacker, event) = (Unpacker::new(UnpackLimits::default()), ParsedEvent::default());
         Ok(Self { ingest, unpacker, event, identity, run_id, attempts: 0, totals: Totals::default() })
     }

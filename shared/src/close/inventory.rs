@@ -1,0 +1,177 @@
+//! Chains → the summary, up to date: what is new in the chains of open shards, of touched chains and
+//! of chains never seen. One get of a chain that has nothing new.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt, stream};
+
+use super::summary::{PartitionState, Summary};
+use crate::commit::LakeStore;
+use crate::commit::format::{Commit, CommitHeader, CommittedFile, unreadable};
+use crate::error::Result;
+use crate::naming::{COMMITS, ChainKey, LogEntry, closed};
+use crate::partition::PartitionPath;
+
+/// Requests under way at once.
+pub(super) const PARALLEL: usize = 32;
+/// Versions that are looked for one by one; further behind, a list is cheaper.
+const WALK: u64 = 8;
+
+/// What a run found beside the chains.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Markers whose version is in the summary by now.
+    pub(super) covered: Vec<String>,
+    /// Partitions that were not in the summary, by table.
+    pub(super) new: BTreeMap<String, BTreeSet<PartitionPath>>,
+    /// Commits read.
+    pub(super) commits: u64,
+}
+
+/// A commit without its set.
+struct Read {
+    version: u64,
+    header: CommitHeader,
+    file: bool,
+}
+
+/// Bring the summary up to date. `open` are the chains of the shards that take records.
+pub(super) async fn catch_up(
+    lake: &LakeStore,
+    summary: &mut Summary,
+    open: &BTreeSet<ChainKey>,
+) -> Result<Found> {
+    let mut found = Found::default();
+    let markers = lake.list(closed::TOUCHED).await?;
+    let markers: Vec<_> =
+        markers.into_iter().filter_map(|key| Some((closed::parse_touched(&key)?, key))).collect();
+    let mut chains: BTreeSet<ChainKey> = open.clone();
+    let behind = |summary: &Summary, chain: &ChainKey, version: u64| {
+        summary.find(chain).is_none_or(|known| known.version < version)
+    };
+    chains.extend(markers.iter().filter(|((c, v), _)| behind(summary, c, *v)).map(|((c, _), _)| c.clone()));
+    for stream in lake.folders(COMMITS).await? {
+        if !summary.streams.contains_key(&stream) {
+            let shards = lake.folders(&format!("{COMMITS}/{stream}")).await?;
+            chains.extend(shards.into_iter().map(|shard| ChainKey { stream: stream.clone(), shard }));
+            summary.streams.entry(stream).or_default();
+        }
+    }
+    let from: Vec<_> = chains.into_iter().map(|c| (summary.find(&c).map_or(0, |s| s.version), c)).collect();
+    let walks = from.into_iter().map(|(version, chain)| walk(lake, chain, version));
+    let mut walks = stream::iter(walks).buffered(PARALLEL);
+    let mut far = Vec::new();
+    while let Some((chain, reads, more)) = walks.try_next().await? {
+        // A shard without commits has no place in the summary.
+        if reads.is_empty() {
+            continue;
+        }
+        let at = summary.chain(&chain);
+        reads.into_iter().for_each(|read| fold(summary, at, &chain, read, &mut found));
+        far.extend(more.then_some((at, chain)));
+    }
+    drop(walks);
+    for (at, chain) in far {
+        rest(lake, summary, at, &chain, &mut found).await?;
+    }
+    found.covered =
+        markers.into_iter().filter(|((c, v), _)| !behind(summary, c, *v)).map(|(_, key)| key).collect();
+    Ok(found)
+}
+
+/// Versions above `from`, one after the other; whether there may be more.
+async fn walk(lake: &LakeStore, chain: ChainKey, from: u64) -> Result<(ChainKey, Vec<Read>, bool)> {
+    let mut reads = Vec::new();
+    for version in from + 1..=from + WALK {
+        let key = chain.object(LogEntry::Commit(version));
+        match lake.get(&key).await? {
+            Some(bytes) => reads.push(decode(version, &key, &bytes)?),
+            None => return Ok((chain, reads, false)),
+        }
+    }
+    Ok((chain, reads, true))
+}
+
+/// All that is left of a chain, in order.
+async fn rest(
+    lake: &LakeStore,
+    summary: &mut Summary,
+    at: u32,
+    chain: &ChainKey,
+    found: &mut Found,
+) -> Result<()> {
+    let from = summary.chains[at as usize].version;
+    let keys = lake.list_after(&chain.prefix(), None, usize::MAX).await?;
+    let versions = keys.iter().filter(|key| !key.contains("/segments/")).filter_map(|key| {
+        let LogEntry::Commit(version) = LogEntry::parse(key)? else { return None };
+        Some(version)
+    });
+    let head = versions.max().unwrap_or(from);
+    let reads = (from + 1..=head).map(|version| read(lake, chain, version));
+    let mut reads = stream::iter(reads).buffered(PARALLEL);
+    while let Some(read) = reads.try_next().await? {
+        fold(summary, at, chain, read, found);
+    }
+    Ok(())
+}
+
+async fn read(lake: &LakeStore, chain: &ChainKey, version: u64) -> Result<Read> {
+    let key = chain.object(LogEntry::Commit(version));
+    let hole = || unreadable(&key, "a hole in the versions: the commit was deleted or is not visible yet");
+    decode(version, &key, &lake.get(&key).await?.ok_or_else(hole)?)
+}
+
+fn decode(version: u64, key: &str, bytes: &bytes::Bytes) -> Result<Read> {
+    let commit = Commit::decode(key, bytes)?;
+    let file = commit.is_of_file();
+    Ok(Read { version, header: commit.header, file })
+}
+
+fn fold(summary: &mut Summary, at: u32, chain: &ChainKey, read: Read, found: &mut Found) {
+    found.commits += 1;
+    for file in &read.header.files {
+        if summary.add(at, read.version, file) {
+            found.new.entry(file.table.clone()).or_default().insert(file.partition.clone());
+        }
+    }
+    // What replays made of a shard's letters holds nothing open, and its positions are no records.
+    if read.file && chain.replayed().is_none() {
+        summary.streams.entry(chain.stream.clone()).or_default().file = true;
+    }
+    let state = &mut summary.chains[at as usize];
+    state.version = read.version;
+    state.max = state.max.max(read.header.max);
+}
+
+/// The live files that the spans of some partitions lead to, each commit read once.
+pub(super) async fn files(
+    lake: &LakeStore,
+    summary: &Summary,
+    partitions: &[(&str, &PartitionPath, &PartitionState)],
+) -> Result<Vec<Vec<(ChainKey, u64, CommittedFile)>>> {
+    let mut wanted: BTreeMap<(u32, u64), Vec<usize>> = BTreeMap::new();
+    for (at, (_, _, state)) in partitions.iter().enumerate() {
+        for span in &state.spans {
+            (span.1..=span.2).for_each(|version| wanted.entry((span.0, version)).or_default().push(at));
+        }
+    }
+    let reads = wanted.into_iter().filter_map(|((chain, version), who)| {
+        let chain = Arc::new(summary.chains.get(chain as usize)?.key());
+        Some(async move { Ok::<_, crate::Error>((read(lake, &chain, version).await?, chain, who)) })
+    });
+    let mut found: Vec<Vec<_>> = vec![Vec::new(); partitions.len()];
+    let mut reads = stream::iter(reads).buffered(PARALLEL);
+    while let Some((read, chain, who)) = reads.try_next().await? {
+        let files = read.header.files.into_iter().filter(|file| !file.quarantine);
+        for file in files {
+            let at = who
+                .iter()
+                .find(|&&at| (partitions[at].0, partitions[at].1) == (&file.table, &file.partition));
+            if let Some(&at) = at {
+                found[at].push(((*chain).clone(), read.version, file));
+            }
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,459 @@
+//! One run of close over a lake: what is new in the chains, up to when streams are committed, and
+//! every partition that is ready a step further. A partition that fails keeps its reason and is
+//! left alone for a while; the others go on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt, stream};
+
+use super::Closer;
+use super::inventory::{self, catch_up};
+use super::objects::Why;
+use super::period::period_of;
+use super::report::{Report, open_partitions};
+use super::stream::GivenUpRange;
+use super::summary::{PartitionState, Summary, Trouble};
+use super::watermark::{Listed, StreamMark, describe};
+use super::work::{Came, Pending, Work, shows, values};
+use crate::catalog::Partition;
+use crate::clock::{Clock, EpochMicros};
+use crate::commit::LakeStore;
+use crate::error::{Error, Result};
+use crate::limits;
+use crate::naming::{QUARANTINE_TABLE, closed};
+use crate::partition::PartitionPath;
+use crate::schema::TableSchema;
+
+/// Partitions that are worked on side by side; compactions go one by one.
+const PARTITIONS_AT_ONCE: usize = 8;
+/// Files of partitions that are planned together.
+const FILES_AT_ONCE: u64 = 100_000;
+/// Versions that are looked through for them.
+const VERSIONS_AT_ONCE: u64 = 20_000;
+/// Entries of a table that are asked of the catalog one by one; more are asked together.
+const WATCHED_ONE_BY_ONE: usize = 16;
+/// First pause of a partition that failed; it doubles up to the last.
+const FIRST_PAUSE_US: i64 = 10_000_000;
+const LAST_PAUSE_US: i64 = 3_600_000_000;
+
+/// One run.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// Unique to the run, in `[a-z0-9-]`: owner, and name of directories.
+    pub id: String,
+    /// Nothing is begun that would not end by then.
+    pub until: EpochMicros,
+    /// By hand: only this table, and this partition now, complete or not.
+    pub only: Option<(String, Option<PartitionPath>)>,
+}
+
+/// What the steps of a run share.
+pub(super) struct Session<'a> {
+    pub(super) id: &'a str,
+    pub(super) until: EpochMicros,
+    /// By the services' clocks, for leases and graces.
+    pub(super) now: EpochMicros,
+    /// By our own, to notice that the process was asleep.
+    began: EpochMicros,
+    clock: &'a dyn Clock,
+}
+
+impl Session<'_> {
+    /// An error once the run is older than a run can be: another one may have taken over.
+    pub(super) fn still(&self) -> Result<()> {
+        let age = self.clock.now().0 - self.began.0;
+        if age < limits::CLOSE_RUN.as_micros() as i64 {
+            return Ok(());
+        }
+        let problem = format!("the run is {} s old; a later one goes on", age / 1_000_000);
+        Err(Error::Format { object: format!("run {}", self.id), problem, retryable: true })
+    }
+
+    /// An error once no more time is left.
+    pub(super) fn in_time(&self) -> Result<()> {
+        if self.clock.now() < self.until {
+            return self.still();
+        }
+        let problem = "no time is left; a later run goes on".to_owned();
+        Err(Error::Format { object: format!("run {}", self.id), problem, retryable: true })
+    }
+}
+
+/// A partition that a run looks at.
+struct Candidate {
+    table: Arc<TableSchema>,
+    partition: PartitionPath,
+    state: PartitionState,
+    why: Why,
+}
+
+/// What became of it.
+struct Worked {
+    table: String,
+    partition: PartitionPath,
+    came: Result<Came>,
+    collected: Option<u64>,
+}
+
+impl Closer {
+    /// One run.
+    ///
+    /// # Errors
+    /// The lake cannot be read. What goes wrong with a stream or a partition is in the report.
+    pub async fn run(&self, run: &Run) -> Result<Report> {
+        let began = self.clock.now();
+        let before = Summary::newest(&self.lake).await?;
+        let known = before.clone().unwrap_or_default();
+        let mut summary = known.clone();
+        let (listed, asked_at) = self.list_streams().await;
+        let now = match asked_at {
+            Some(at) => at,
+            None => service_time(&self.lake, &run.id).await?,
+        };
+        let session = Session { id: &run.id, until: run.until, now, began, clock: &*self.clock };
+        let open = listed.iter().flat_map(|stream| stream.open(&summary)).collect();
+        let found = catch_up(&self.lake, &mut summary, &open).await?;
+        if before.is_none() {
+            self.remember_closed(&mut summary).await?;
+        }
+        let mut report = Report { at_us: now, commits_read: found.commits, ..Report::default() };
+        let margin = self.settings.margin.as_micros() as i64;
+        for stream in &listed {
+            report.streams.push(stream.ask(&mut summary, margin).await);
+        }
+        report.streams.extend(self.unknown_streams(&summary));
+        let tables = self.tables(run, &summary, &mut report).await?;
+        self.register(&tables, &found.new, &mut report).await;
+        let given_up: Vec<GivenUpRange> = listed.iter().flat_map(|s| s.given_up.clone()).collect();
+        let strayed = self.strayed(&tables, &summary, &mut report).await;
+        let ready = self.candidates(run, &tables, &summary, &report, (&session, &strayed));
+        for chunk in chunks(ready) {
+            if session.in_time().is_err() {
+                report.out_of_time = true;
+                break;
+            }
+            for worked in self.work(&session, &summary, chunk, &given_up).await? {
+                apply(&mut summary, &mut report, worked, now);
+            }
+        }
+        report.open = open_partitions(self, &tables, &summary, &report);
+        report.summary_saved = summary.save(&self.lake, &known).await?;
+        report.summary_bytes = summary.stored_bytes();
+        if report.summary_saved {
+            for marker in &found.covered {
+                self.lake.delete(marker).await?;
+            }
+        }
+        Ok(report)
+    }
+
+    async fn list_streams(&self) -> (Vec<Listed<'_>>, Option<EpochMicros>) {
+        let lists = self.streams.iter().map(|stream| async move {
+            let given_up = stream.given_up().await;
+            let shards = match &given_up {
+                Ok(_) => stream.shards().await,
+                Err(_) => Err(given_up.as_ref().err().map_or_else(
+                    || Error::Internal("no error".into()),
+                    |e| Error::Event(format!("the on-failure destination cannot be read: {}", describe(e))),
+                )),
+            };
+            Listed { stream: &**stream, shards, given_up: given_up.unwrap_or_default() }
+        });
+        let listed: Vec<_> = stream::iter(lists).buffered(inventory::PARALLEL).collect().await;
+        let at = listed.iter().filter_map(|stream| Some(stream.shards.as_ref().ok()?.at)).max();
+        (listed, at)
+    }
+
+    /// Without a summary: partitions that were closed, to be watched and collected.
+    async fn remember_closed(&self, summary: &mut Summary) -> Result<()> {
+        for dated in self.lake.list_dated(closed::CLOSE).await? {
+            let Some((table, partition, revision, object)) = closed::parse_close(&dated.key) else {
+                continue;
+            };
+            let state = summary.tables.entry(table).or_default().entry(partition).or_default();
+            match object {
+                closed::CloseObject::Done if revision >= state.revision => {
+                    (state.revision, state.done_at) = (revision, Some(dated.modified));
+                }
+                closed::CloseObject::Plan => state.underway = true,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Streams of the lake that nobody asks: their tables' partitions wait, visibly.
+    fn unknown_streams(&self, summary: &Summary) -> Vec<StreamMark> {
+        // Without its hash: a stream made again, or read by another consumer.
+        let name = |key: &str| key.rsplit_once('-').map_or(key, |(name, _)| name).to_owned();
+        let asked: BTreeSet<String> = self.streams.iter().map(|stream| name(stream.key())).collect();
+        let unknown = summary.streams.iter().filter(|(key, state)| {
+            !state.file
+                && !state.tables.is_empty()
+                && !asked.contains(&name(key))
+                && !self.settings.ended_streams.contains(*key)
+        });
+        let mark = |(key, _): (&String, _)| StreamMark {
+            stream: key.clone(),
+            watermark_us: None,
+            shards: 0,
+            holding: Vec::new(),
+            problem: Some(
+                "it feeds the table and is not asked; name it, or say that it has ended".to_owned(),
+            ),
+        };
+        unknown.map(mark).collect()
+    }
+
+    async fn tables(
+        &self,
+        run: &Run,
+        summary: &Summary,
+        report: &mut Report,
+    ) -> Result<BTreeMap<String, Arc<TableSchema>>> {
+        let mut tables = BTreeMap::new();
+        for name in summary.tables.keys().filter(|name| *name != QUARANTINE_TABLE) {
+            let asked = run.only.as_ref().is_none_or(|(only, _)| only == name);
+            let ours = self.settings.tables.as_ref().is_none_or(|tables| tables.contains(name));
+            if !asked || !ours {
+                continue;
+            }
+            match self.catalog.table(name).await {
+                Ok(table) if !table.partition_keys.is_empty() => _ = tables.insert(name.clone(), table),
+                Ok(_) => {}
+                Err(error) => _ = report.tables.insert(name.clone(), describe(&error)),
+            }
+        }
+        Ok(tables)
+    }
+
+    /// Live partitions that no function registered. A catalog that refuses is tried again with the
+    /// next new partition.
+    async fn register(
+        &self,
+        tables: &BTreeMap<String, Arc<TableSchema>>,
+        new: &BTreeMap<String, BTreeSet<PartitionPath>>,
+        report: &mut Report,
+    ) {
+        for (table, partitions) in new.iter().filter(|(table, _)| tables.contains_key(*table)) {
+            let values: Vec<_> = partitions.iter().map(values).collect();
+            if let Err(error) = self.catalog.register_partitions(table, &values).await {
+                report.tables.insert(table.clone(), describe(&error));
+            }
+        }
+    }
+
+    /// Partitions that were closed within the grace and that the catalog does not show as they were:
+    /// a foreign writer, or a closer that woke up late, has been there.
+    async fn strayed(
+        &self,
+        tables: &BTreeMap<String, Arc<TableSchema>>,
+        summary: &Summary,
+        report: &mut Report,
+    ) -> BTreeSet<(String, PartitionPath)> {
+        let mut strayed = BTreeSet::new();
+        for table in tables.keys() {
+            let states = summary.tables.get(table).into_iter().flatten();
+            let watched: Vec<_> = states.filter(|(_, state)| state.done_at.is_some()).collect();
+            let entries = match watched.len() {
+                0 => continue,
+                1..=WATCHED_ONE_BY_ONE => {
+                    let one = watched.iter().map(|(partition, _)| async move {
+                        self.catalog.partition(table, &values(partition)).await
+                    });
+                    let found: Result<Vec<_>> =
+                        stream::iter(one).buffered(inventory::PARALLEL).try_collect().await;
+                    found.map(|found| found.into_iter().flatten().collect())
+                }
+                _ => self.catalog.partitions(table).await,
+            };
+            let entries: Vec<Partition> = match entries {
+                Ok(entries) => entries,
+                Err(error) => {
+                    report.tables.insert(table.clone(), describe(&error));
+                    continue;
+                }
+            };
+            let shown: BTreeMap<&[String], &Partition> =
+                entries.iter().map(|e| (e.values.as_slice(), e)).collect();
+            strayed.extend(watched.into_iter().filter_map(|(partition, state)| {
+                let entry = shown.get(values(partition).as_slice());
+                let directory = state.directory.as_deref();
+                let right = entry.zip(directory).is_some_and(|(entry, at)| shows(entry, state.revision, at));
+                (!right).then(|| (table.clone(), partition.clone()))
+            }));
+        }
+        strayed
+    }
+
+    /// Partitions to work on, those longest over first.
+    fn candidates(
+        &self,
+        run: &Run,
+        tables: &BTreeMap<String, Arc<TableSchema>>,
+        summary: &Summary,
+        report: &Report,
+        (session, strayed): (&Session<'_>, &BTreeSet<(String, PartitionPath)>),
+    ) -> Vec<Candidate> {
+        let grace = self.settings.grace.as_micros() as i64;
+        let mut ready = Vec::new();
+        for (name, table) in tables {
+            let watermark = self.watermark(name, summary, report);
+            for (partition, state) in summary.tables.get(name).into_iter().flatten() {
+                let by_hand = run.only.as_ref().is_some_and(|(_, only)| only.as_ref() == Some(partition));
+                if run.only.as_ref().is_some_and(|(_, only)| only.is_some()) && !by_hand {
+                    continue;
+                }
+                let ends = self.complete_at(table, partition);
+                let complete = ends.zip(watermark).is_some_and(|(ends, watermark)| ends <= watermark);
+                let late = state.revision > 0 && !state.spans.is_empty();
+                let paused = state.trouble.as_ref().is_some_and(|trouble| session.now < trouble.until);
+                let open = !state.spans.is_empty() && complete;
+                let over = state.done_at.is_some_and(|done| session.now.0 - done.0 >= grace);
+                let strayed = over || strayed.contains(&(name.clone(), partition.clone()));
+                if by_hand || (!paused && (open || late || state.underway || strayed)) {
+                    let why = if by_hand && !complete { Why::ByHand } else { Why::Complete };
+                    let (table, partition, state) = (table.clone(), partition.clone(), state.clone());
+                    ready.push((ends, Candidate { table, partition, state, why }));
+                }
+            }
+        }
+        ready.sort_by(|a, b| (a.0, &a.1.partition).cmp(&(b.0, &b.1.partition)));
+        ready.into_iter().map(|(_, candidate)| candidate).collect()
+    }
+
+    /// When the partition's period and its lateness are over; none without a time key.
+    pub(super) fn complete_at(&self, table: &TableSchema, partition: &PartitionPath) -> Option<EpochMicros> {
+        let least = self.streams.iter().map(|stream| stream.least_lateness()).max().unwrap_or_default();
+        let lateness = table.allowed_lateness.max(least).as_micros() as i64;
+        period_of(table, partition).map(|(_, end)| EpochMicros(end.0.saturating_add(lateness)))
+    }
+
+    /// Up to when everything of a table is committed: the least of the streams that feed it.
+    pub(super) fn watermark(&self, table: &str, summary: &Summary, report: &Report) -> Option<EpochMicros> {
+        let mut watermark = EpochMicros(report.at_us.0 - self.settings.margin.as_micros() as i64);
+        for mark in report.streams.iter().filter(|mark| self.feeds(mark, table, summary)) {
+            watermark = watermark.min(mark.watermark_us?);
+        }
+        Some(watermark)
+    }
+
+    pub(super) fn feeds(&self, mark: &StreamMark, table: &str, summary: &Summary) -> bool {
+        self.streams.iter().any(|stream| stream.key() == mark.stream)
+            || summary.streams.get(&mark.stream).is_some_and(|stream| stream.tables.contains(table))
+    }
+
+    async fn work(
+        &self,
+        session: &Session<'_>,
+        summary: &Summary,
+        chunk: Vec<Candidate>,
+        given_up: &[GivenUpRange],
+    ) -> Result<Vec<Worked>> {
+        let asked: Vec<_> = chunk.iter().map(|c| (c.table.name.as_str(), &c.partition, &c.state)).collect();
+        let files = inventory::files(&self.lake, summary, &asked).await?;
+        let works: Vec<_> = chunk
+            .iter()
+            .zip(files)
+            .map(|(candidate, files)| self.work_on(session, candidate, files, given_up))
+            .collect();
+        Ok(stream::iter(works).buffer_unordered(PARTITIONS_AT_ONCE).collect().await)
+    }
+
+    async fn work_on(
+        &self,
+        session: &Session<'_>,
+        candidate: &Candidate,
+        files: Vec<(crate::naming::ChainKey, u64, crate::commit::format::CommittedFile)>,
+        given_up: &[GivenUpRange],
+    ) -> Worked {
+        let Candidate { table, partition, state, why } = candidate;
+        let work = Work::new(self, session, table, partition);
+        let begins = period_of(table, partition).map(|(from, _)| from);
+        let pending = Pending { files, why: *why, begins, given_up };
+        let mut came = work.advance(pending).await;
+        let mut collected = None;
+        let grace = self.settings.grace.as_micros() as i64;
+        if matches!(came, Ok(Came::AtRest { .. }))
+            && state.done_at.is_some_and(|done| session.now.0 - done.0 >= grace)
+        {
+            match work.collect().await {
+                Ok(done) => collected = done,
+                Err(error) => came = Err(error),
+            }
+        }
+        Worked { table: table.name.clone(), partition: partition.clone(), came, collected }
+    }
+}
+
+fn chunks(ready: Vec<Candidate>) -> Vec<Vec<Candidate>> {
+    let mut chunks: Vec<Vec<Candidate>> = Vec::new();
+    let (mut files, mut versions) = (0, 0);
+    for candidate in ready {
+        files += candidate.state.files;
+        versions += candidate.state.spans.iter().map(|span| span.2 - span.1 + 1).sum::<u64>();
+        match chunks.last_mut() {
+            Some(last) if files <= FILES_AT_ONCE && versions <= VERSIONS_AT_ONCE => last.push(candidate),
+            _ => {
+                (files, versions) = (candidate.state.files, 0);
+                chunks.push(vec![candidate]);
+            }
+        }
+    }
+    chunks
+}
+
+/// What became of a partition, into the summary and the report.
+fn apply(summary: &mut Summary, report: &mut Report, worked: Worked, now: EpochMicros) {
+    let Worked { table, partition, came, collected } = worked;
+    let chains = std::mem::take(&mut summary.chains);
+    if let Some(state) = summary.tables.get_mut(&table).and_then(|table| table.get_mut(&partition)) {
+        let mut trouble = None;
+        match came {
+            Ok(Came::AtRest { revision, done_at, vector, directory }) => {
+                state.cover(&chains, &vector);
+                state.directory = directory;
+                (state.revision, state.done_at, state.underway) = (revision, done_at, false);
+                if let Some(deleted) = collected {
+                    report.files_collected += deleted;
+                    state.done_at = None;
+                }
+            }
+            Ok(Came::Done { vector, directory, closed }) => {
+                state.cover(&chains, &vector);
+                state.directory = Some(directory);
+                (state.revision, state.done_at, state.underway) = (closed.revision, Some(now), false);
+                report.closed.push(*closed);
+            }
+            Ok(Came::Held { reason, .. }) => {
+                state.underway = true;
+                trouble = Some(reason);
+            }
+            Err(error) => {
+                report.failures += 1;
+                trouble = Some(describe(&error));
+            }
+        }
+        let last = state.trouble.take();
+        state.trouble = trouble.map(|reason| again(last, reason, now));
+    }
+    summary.chains = chains;
+}
+
+fn again(last: Option<Trouble>, reason: String, now: EpochMicros) -> Trouble {
+    let (tries, since) = last.map_or((1, now), |last| (last.tries.saturating_add(1), last.since));
+    let pause = FIRST_PAUSE_US.saturating_mul(1 << tries.min(20).saturating_sub(1)).min(LAST_PAUSE_US);
+    // The first pause is no pause: most moments are over by the next run.
+    let pause = if tries == 1 { 0 } else { pause };
+    Trouble { reason, tries, since, until: EpochMicros(now.0 + pause) }
+}
+
+/// The store's time: of an object put now.
+async fn service_time(lake: &LakeStore, run: &str) -> Result<EpochMicros> {
+    let key = closed::time_probe(run);
+    let _ = lake.put_if_absent(&key, bytes::Bytes::from_static(b"\n")).await?;
+    let at = lake.modified(&key).await?;
+    lake.delete(&key).await?;
+    at.ok_or_else(|| Error::Internal(format!("{key} was put and is gone")))
+}
