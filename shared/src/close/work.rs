@@ -15,7 +15,7 @@ use crate::catalog::{Partition, Switch};
 use crate::clock::EpochMicros;
 use crate::commit::format::{CommittedFile, unreadable};
 use crate::commit::store::Put;
-use crate::compact::{Compacted, Compaction, Input, Progress};
+use crate::compact::{Compacted, Compaction, Input, Limits, Progress};
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::naming::closed::{self, CloseObject, ClosePrefix};
@@ -319,6 +319,7 @@ impl<'a> Work<'a> {
             directory: &self.directory(revision, nonce),
             work: &work,
             scratch: &self.closer.settings.scratch,
+            limits: Limits::default(),
             until: self.session.until,
         };
         self.closer.compact.run(&self.closer.lake, &*self.closer.clock, &compaction).await

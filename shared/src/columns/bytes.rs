@@ -176,21 +176,42 @@ impl ByteColumn {
     /// Append a value.
     #[inline]
     pub fn push(&mut self, value: &[u8]) {
+        self.push_indexed(value);
+    }
+
+    /// Append a value; its index, for [`Self::push_index`], if the column has a dictionary.
+    #[inline]
+    pub(crate) fn push_indexed(&mut self, value: &[u8]) -> Option<u32> {
         match &mut self.dictionary {
             Some(dictionary) => {
                 let index = dictionary.intern(value, self.indices.len() as u32);
                 self.indices.push(index);
-                let (n, distinct) = (self.indices.len(), dictionary.len());
-                let hopeless =
-                    JUDGEMENTS.iter().any(|&(at, percent)| n == at && distinct * 100 > at * percent);
-                if hopeless || dictionary.bytes.len() > MAX_DICTIONARY_BYTES {
-                    self.drop_dictionary();
-                }
+                self.judge();
+                Some(index)
             }
             None => {
                 self.bytes.extend_from_slice(value);
                 self.ends.push(self.bytes.len() as u32);
+                None
             }
+        }
+    }
+
+    /// Append value number `index` of the dictionary again.
+    #[inline]
+    pub(crate) fn push_index(&mut self, index: u32) {
+        self.indices.push(index);
+        self.judge();
+    }
+
+    /// Drop the dictionary if it shows that it will not pay.
+    #[inline]
+    fn judge(&mut self) {
+        let Some(dictionary) = &self.dictionary else { return };
+        let (n, distinct) = (self.indices.len(), dictionary.len());
+        let hopeless = JUDGEMENTS.iter().any(|&(at, percent)| n == at && distinct * 100 > at * percent);
+        if hopeless || dictionary.bytes.len() > MAX_DICTIONARY_BYTES {
+            self.drop_dictionary();
         }
     }
 

@@ -49,6 +49,41 @@ impl Levels {
     pub fn get(&self, i: usize) -> u8 {
         if self.spread.is_empty() { self.uniform } else { self.spread[i] }
     }
+    /// Append `level` `n` times.
+    pub fn push_run(&mut self, level: u8, n: usize) {
+        if n == 0 {
+            return;
+        }
+        if self.spread.is_empty() && self.len == 0 {
+            self.uniform = level;
+        }
+        if !self.spread.is_empty() || level != self.uniform {
+            self.spread.resize(self.len, self.uniform);
+            self.spread.resize(self.len + n, level);
+        }
+        self.len += n;
+    }
+    /// Append all of `levels`.
+    pub fn extend(&mut self, levels: &[u8]) {
+        let Some(&first) = levels.first() else { return };
+        if self.spread.is_empty() && levels.iter().all(|l| *l == first) {
+            return self.push_run(first, levels.len());
+        }
+        self.spread.resize(self.len, self.uniform);
+        self.spread.extend_from_slice(levels);
+        self.len += levels.len();
+    }
+    /// Append all of another's.
+    pub fn append(&mut self, other: &Levels) {
+        match other.uniform() {
+            Some(level) => self.push_run(level, other.len),
+            None => self.extend(&other.spread),
+        }
+    }
+    /// Bytes held.
+    pub fn memory(&self) -> usize {
+        self.spread.capacity()
+    }
     fn truncate(&mut self, len: usize) {
         self.spread.truncate(len);
         self.len = len;
@@ -132,6 +167,11 @@ impl LeafColumn {
     #[inline]
     pub fn rows(&self) -> usize {
         self.rows
+    }
+
+    /// Say how many rows there are, after levels and values were filled in bulk.
+    pub(crate) fn set_rows(&mut self, rows: usize) {
+        self.rows = rows;
     }
 
     #[inline]
@@ -291,6 +331,6 @@ impl LeafColumn {
             Values::Bytes(v) => v.memory(),
             Values::Fixed { data, .. } => data.capacity(),
         };
-        values + self.defs.spread.capacity() + self.reps.spread.capacity()
+        values + self.defs.memory() + self.reps.memory()
     }
 }

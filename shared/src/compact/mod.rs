@@ -1,10 +1,39 @@
 //! Many small Parquet files of one partition in, few large sorted ones out, in bounded memory and in
 //! steps of bounded time that several processes may share.
 
+mod block;
+mod evolve;
+mod gather;
+mod header;
+mod hybrid;
+mod key;
+mod order;
+mod output;
+mod page;
+mod source;
+
+#[cfg(test)]
+mod tests;
+
 use std::path::Path;
 
-use crate::clock::EpochMicros;
+use futures::{StreamExt, TryStreamExt, stream};
+
+use crate::clock::{Clock, EpochMicros};
+use crate::columns::Layout;
+use crate::commit::LakeStore;
+use crate::error::Result;
+use crate::limits::ROW_GROUP_ROWS;
 use crate::schema::TableSchema;
+
+use block::Block;
+use gather::Gather;
+use order::Rules;
+use output::Output;
+use page::PageDecoder;
+
+/// Files that are read at once.
+const FILES_AT_ONCE: usize = 8;
 
 /// A file to take in: one that the partition's plan pins.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +47,7 @@ pub struct Input {
 }
 
 /// What is to be compacted, and where to. The same for every process that works on it.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Compaction<'a> {
     /// The table as it is now; files of earlier versions are read by its columns.
     pub schema: &'a TableSchema,
@@ -31,8 +60,26 @@ pub struct Compaction<'a> {
     pub work: &'a str,
     /// Folder of this machine for what does not fit into memory.
     pub scratch: &'a Path,
+    /// What a step may take of this machine.
+    pub limits: Limits,
     /// No step is begun that would not end by then.
     pub until: EpochMicros,
+}
+
+/// What a step may take of a machine, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Rows and buffers held in memory, about.
+    pub memory: u64,
+    /// Files in the scratch folder.
+    pub scratch: u64,
+}
+
+impl Default for Limits {
+    /// What the smallest useful function has: half of its 512 MiB of memory, and its `/tmp`.
+    fn default() -> Self {
+        Self { memory: 256 << 20, scratch: 512 << 20 }
+    }
 }
 
 /// A file of a closed partition.
@@ -70,4 +117,36 @@ pub enum Progress {
         /// Steps in all.
         of: usize,
     },
+}
+
+/// Do what is left of a compaction, as far as time allows.
+///
+/// # Errors
+/// A file that is missing, cannot be read or holds another number of rows than its commit says: with
+/// its key, what was expected and what was found. A bad moment of the lake or of the scratch folder.
+pub async fn run(lake: &LakeStore, _clock: &dyn Clock, compaction: &Compaction<'_>) -> Result<Progress> {
+    let schema = compaction.schema;
+    let layout = Layout::of(schema);
+    let rules = Rules::of(&layout, &schema.sort, &schema.dedupe_key)?;
+    let mut block = Block::new(&layout);
+    let mut decoder = PageDecoder::default();
+    let opened: Vec<_> = compaction.inputs.iter().map(|input| source::open(lake, input, &layout)).collect();
+    let mut opened = stream::iter(opened).buffered(FILES_AT_ONCE);
+    while let Some(source) = opened.try_next().await? {
+        for group in 0..source.groups() {
+            let bytes = source.fetch(lake, group).await?;
+            source.load(group, &bytes, &mut decoder, &mut block)?;
+        }
+    }
+    let rows = rules.order(&block);
+    let mut gather = Gather::of(&block);
+    let mut columns = gather::buffers(&layout);
+    let mut output = Output::new(lake, schema, &layout, compaction.directory)?;
+    for group in rows.chunks(ROW_GROUP_ROWS) {
+        gather.rows(&block, group, &mut columns);
+        output.write(&columns).await?;
+    }
+    let files = output.finish().await?;
+    let rows_removed = block.rows as u64 - rows.len() as u64;
+    Ok(Progress::Finished(Compacted { files, rows_read: block.rows as u64, rows_removed }))
 }

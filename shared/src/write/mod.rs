@@ -24,7 +24,7 @@ mod schema;
 mod source;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use encode::Encoder;
 pub use file::{FileFormat, FileWriter};

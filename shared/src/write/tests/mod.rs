@@ -2,5 +2,5 @@
 //! `arrow-json` says what should come out.
 
 mod footer;
-mod model;
+pub(crate) mod model;
 mod roundtrip;

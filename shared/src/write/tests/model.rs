@@ -11,7 +11,7 @@ use crate::write::{Encoder, FileFormat, FileWriter};
 
 /// A value of any Hive type.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Tree {
+pub(crate) enum Tree {
     Null,
     Bool(bool),
     /// Integers, dates in days, timestamps in microseconds, decimals unscaled.
@@ -25,7 +25,7 @@ pub(super) enum Tree {
 }
 
 /// A table with these columns and no rules.
-pub(super) fn table(columns: &[(String, HiveType)]) -> TableSchema {
+pub(crate) fn table(columns: &[(String, HiveType)]) -> TableSchema {
     let column = |(name, ty): &(String, HiveType)| Column {
         name: name.clone(),
         ty: ty.clone(),
@@ -97,7 +97,7 @@ fn push_leaf(columns: &mut ColumnSet, i: usize, spec: &LeafSpec, value: &Tree, r
 }
 
 /// Push rows into buffers.
-pub(super) fn fill(columns: &mut ColumnSet, layout: &Layout, rows: &[Vec<Tree>]) {
+pub(crate) fn fill(columns: &mut ColumnSet, layout: &Layout, rows: &[Vec<Tree>]) {
     for row in rows {
         for (field, value) in layout.fields.iter().zip(row) {
             shred(columns, layout, field, value, 0);
@@ -107,7 +107,7 @@ pub(super) fn fill(columns: &mut ColumnSet, layout: &Layout, rows: &[Vec<Tree>])
 }
 
 /// Write rows as a file of several row groups.
-pub(super) fn write(table: &TableSchema, groups: &[&[Vec<Tree>]]) -> Vec<u8> {
+pub(crate) fn write(table: &TableSchema, groups: &[&[Vec<Tree>]]) -> Vec<u8> {
     let layout = Layout::of(table);
     let format = FileFormat::new(&layout, table.compression, &table.bloom).unwrap();
     let mut writer = FileWriter::new(&format);
@@ -122,7 +122,7 @@ pub(super) fn write(table: &TableSchema, groups: &[&[Vec<Tree>]]) -> Vec<u8> {
 }
 
 /// The zone of timestamps as readers see it.
-pub(super) const UTC: &str = "UTC";
+pub(crate) const UTC: &str = "UTC";
 /// The same zone, as `arrow-json` can parse it.
 const UTC_OFFSET: &str = "+00:00";
 
@@ -159,7 +159,7 @@ fn arrow_type(ty: &HiveType, zone: &str) -> DataType {
     }
 }
 
-pub(super) fn arrow_schema(table: &TableSchema, zone: &str) -> Schema {
+pub(crate) fn arrow_schema(table: &TableSchema, zone: &str) -> Schema {
     let field = |c: &Column| ArrowField::new(&c.name, arrow_type(&c.ty, zone), true);
     Schema::new(table.columns.iter().map(field).collect::<Vec<_>>())
 }
@@ -200,7 +200,7 @@ fn json(ty: &HiveType, value: &Tree) -> serde_json::Value {
 }
 
 /// What `arrow-json` makes of the same rows.
-pub(super) fn oracle(table: &TableSchema, rows: &[Vec<Tree>]) -> RecordBatch {
+pub(crate) fn oracle(table: &TableSchema, rows: &[Vec<Tree>]) -> RecordBatch {
     let schema = Arc::new(arrow_schema(table, UTC_OFFSET));
     let mut text = Vec::new();
     for row in rows {
@@ -218,25 +218,25 @@ pub(super) fn oracle(table: &TableSchema, rows: &[Vec<Tree>]) -> RecordBatch {
 }
 
 /// Small reproducible random numbers (SplitMix64).
-pub(super) struct Random(pub(super) u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    pub(super) fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         z ^ (z >> 31)
     }
-    pub(super) fn below(&mut self, n: u64) -> u64 {
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
         self.next() % n
     }
-    pub(super) fn one_in(&mut self, n: u64) -> bool {
+    pub(crate) fn one_in(&mut self, n: u64) -> bool {
         self.below(n) == 0
     }
 }
 
 /// Any type, nested at most `depth` times.
-pub(super) fn random_type(random: &mut Random, depth: u32) -> HiveType {
+pub(crate) fn random_type(random: &mut Random, depth: u32) -> HiveType {
     let inner = |random: &mut Random| random_type(random, depth - 1);
     match random.below(if depth == 0 { 14 } else { 20 }) {
         0 => HiveType::Boolean,
@@ -264,7 +264,7 @@ pub(super) fn random_type(random: &mut Random, depth: u32) -> HiveType {
 }
 
 /// A value, null once in `nulls`; one in two repeats a common one, so that dictionaries pay.
-pub(super) fn random_value(random: &mut Random, ty: &HiveType, nulls: u64) -> Tree {
+pub(crate) fn random_value(random: &mut Random, ty: &HiveType, nulls: u64) -> Tree {
     if random.one_in(nulls) {
         return Tree::Null;
     }

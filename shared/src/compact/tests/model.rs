@@ -1,0 +1,116 @@
+//! A lake of small files, the naive model of what becomes of their rows, and a reader of the result.
+
+use std::cmp::Ordering;
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use bytes::Bytes;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use crate::clock::{EpochMicros, ManualClock};
+use crate::commit::LakeStore;
+use crate::compact::*;
+use crate::schema::TableSchema;
+use crate::write::tests::model::{Tree, oracle, write};
+
+pub(super) type Row = Vec<Tree>;
+
+pub(super) const DIRECTORY: &str = "t/closed/dt=1/r0001-abc";
+pub(super) const WORK: &str = "_work/r0001";
+
+pub(super) fn block_on<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+/// Put files of one row group per inner vector.
+pub(super) async fn put(lake: &LakeStore, table: &TableSchema, files: &[Vec<Vec<Row>>]) -> Vec<Input> {
+    let mut inputs = Vec::new();
+    for (i, groups) in files.iter().enumerate() {
+        let groups: Vec<&[Row]> = groups.iter().map(Vec::as_slice).collect();
+        let bytes = write(table, &groups);
+        let key = format!("t/live/dt=1/{i:05}-{}.parquet", table.version);
+        let rows = groups.iter().map(|rows| rows.len() as u64).sum();
+        inputs.push(Input { key: key.clone(), rows, bytes: bytes.len() as u64 });
+        let _ = lake.put_if_absent(&key, Bytes::from(bytes)).await.unwrap();
+    }
+    inputs
+}
+
+pub(super) fn clock() -> ManualClock {
+    ManualClock::at(EpochMicros(1_000_000))
+}
+
+/// Until it is finished.
+pub(super) async fn compact(lake: &LakeStore, compaction: &Compaction<'_>) -> Compacted {
+    for _ in 0..1_000 {
+        if let Progress::Finished(compacted) = run(lake, &clock(), compaction).await.unwrap() {
+            return compacted;
+        }
+    }
+    panic!("a thousand invocations do not finish it");
+}
+
+/// All rows that readers see, in the order of the files.
+pub(super) async fn read(lake: &LakeStore, compacted: &Compacted) -> Vec<RecordBatch> {
+    let mut batches = Vec::new();
+    for file in &compacted.files {
+        let bytes = lake.get(&format!("{DIRECTORY}/{}", file.name)).await.unwrap().unwrap();
+        assert_eq!(bytes.len() as u64, file.bytes, "{}", file.name);
+        let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap();
+        let read: Vec<_> = builder.with_batch_size(1 << 20).build().unwrap().map(Result::unwrap).collect();
+        assert_eq!(read.iter().map(|b| b.num_rows() as u64).sum::<u64>(), file.rows, "{}", file.name);
+        batches.extend(read);
+    }
+    batches
+}
+
+/// Compare what was read with what the model says, column by column.
+pub(super) fn assert_rows(table: &TableSchema, found: &[RecordBatch], expected: &[Row]) {
+    let oracle = oracle(table, expected);
+    let found = match found.first() {
+        Some(first) => concat_batches(&first.schema(), found).unwrap(),
+        None => return assert!(expected.is_empty(), "no rows, expected {}", expected.len()),
+    };
+    assert_eq!(found.num_rows(), expected.len());
+    for (i, column) in table.columns.iter().enumerate() {
+        let expected = oracle.column(i);
+        let found = arrow::compute::cast(found.column(i), expected.data_type()).unwrap();
+        assert_eq!(&found, expected, "column {} of type {}", column.name, column.ty);
+    }
+}
+
+/// The order of `weir.sort`: ascending, nulls last, NaN before them.
+pub(super) fn compare(a: &Tree, b: &Tree) -> Ordering {
+    match (a, b) {
+        (Tree::Null, Tree::Null) => Ordering::Equal,
+        (Tree::Null, _) => Ordering::Greater,
+        (_, Tree::Null) => Ordering::Less,
+        (Tree::Bool(a), Tree::Bool(b)) => a.cmp(b),
+        (Tree::Int(a), Tree::Int(b)) => a.cmp(b),
+        (Tree::Float(a), Tree::Float(b)) => (a + 0.0).total_cmp(&(b + 0.0)),
+        (Tree::Text(a), Tree::Text(b)) => a.as_bytes().cmp(b.as_bytes()),
+        (Tree::Binary(a), Tree::Binary(b)) => a.cmp(b),
+        (a, b) => panic!("{a:?} and {b:?} are not compared"),
+    }
+}
+
+/// What becomes of rows that arrive in this order; `arrived` is the number of a column of times.
+pub(super) fn model(rows: &[Row], sort: &[usize], dedupe: &[usize], arrived: Option<usize>) -> Vec<Row> {
+    let same = |a: &Row, b: &Row| dedupe.iter().all(|&c| a[c] != Tree::Null && compare(&a[c], &b[c]).is_eq());
+    let time = |row: &Row| match arrived.map(|c| &row[c]) {
+        Some(Tree::Int(time)) => *time,
+        _ => 0,
+    };
+    let loses = |i: usize| {
+        !dedupe.is_empty()
+            && rows
+                .iter()
+                .enumerate()
+                .any(|(j, other)| j != i && same(&rows[i], other) && (time(other), j) < (time(&rows[i]), i))
+    };
+    let mut kept: Vec<Row> = (0..rows.len()).filter(|&i| !loses(i)).map(|i| rows[i].clone()).collect();
+    kept.sort_by(|a, b| {
+        sort.iter().map(|&c| compare(&a[c], &b[c])).find(|o| o.is_ne()).unwrap_or(Ordering::Equal)
+    });
+    kept
+}
