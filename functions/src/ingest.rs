@@ -1,4 +1,4 @@
-//! The function `ingest`: a Kinesis event → rows, dead letters and one commit → an answer that says
+//! The function `ingest`: an event of a Kinesis or DynamoDB stream → rows, dead letters and one commit → an answer that says
 //! where the mapping has to deliver again.
 //!
 //! Never acknowledges a record that no commit lists: whatever goes wrong, the answer names the first
@@ -178,7 +178,7 @@ impl<P: Process, C: Clock> Handler<P, C> {
             Err(error) => return (Err(error), self.counted(BatchMetrics::default())),
         };
         metrics.stages.unpack_us = micros_between(began_at, unpacked_at);
-        (Ok((first.map(|s| s.to_string()), retried)), self.counted(metrics))
+        (Ok((first.map(|s| self.event.identifier(s)), retried)), self.counted(metrics))
     }
 
     fn time_left(&self, invocation: &Invocation, now: EpochMicros) -> Duration {

@@ -8,7 +8,7 @@ use weir::Result;
 use weir::catalog::{Catalog, FolderCatalog};
 use weir::clock::{Clock, EpochMicros, SystemClock};
 use weir::commit::LakeStore;
-use weir::event::ParsedEvent;
+use weir::event::{ParsedEvent, Source};
 use weir::metrics::{BatchMetrics, RequestCounts, StageTimes};
 use weir::pipeline::{Attempt, Ingest};
 
@@ -71,7 +71,11 @@ impl Process for LakeProcess {
         self.attempts += 1;
         let id = format!("{:016x}-{:x}-{}", self.nonce, now.0, self.attempts);
         if let Some(origin) = &event.origin {
-            let identity = self.identities.of(&origin.stream_arn, now).await?;
+            let identity = match origin.source {
+                Source::Kinesis => self.identities.of(&origin.stream_arn, now).await?,
+                // The ARN says when the stream was made.
+                Source::DynamoDb => String::new(),
+            };
             self.ingest.identify(&origin.stream_arn, identity);
         }
         let build_until = EpochMicros(now.0.saturating_add(time_left.as_micros() as i64));

@@ -117,7 +117,7 @@ fn events_are_polled_answered_and_told_in_one_line_each() {
             serde_json::json!({
                 "errorType": "Weir.Event",
                 "errorMessage": "unreadable event: no Records but awslogs; this function takes events of a \
-                                 Kinesis event source mapping",
+                                 stream's event source mapping",
             }),
         ),
         (

@@ -14,7 +14,9 @@ use weir::decode::{Decoder, Path};
 use weir::event::ParsedEvent;
 use weir::record::Batch;
 use weir::schema::TableSchema;
-use weir::unpack::{RecordHead, StreamRecord, UnpackCounts, UnpackLimits, Unpacked, Unpacker};
+use weir::unpack::{
+    RecordHead, StreamRecord, UnpackCounts, UnpackLimits, Unpacked, Unpacker, write_document,
+};
 use weir::write::{Encoder, FileFormat, FileWriter};
 
 /// Small, so that bombs are small too.
@@ -52,6 +54,18 @@ pub(crate) fn unpack(bytes: &[u8]) {
     assert!(batch.documents.iter().all(|d| d.start <= d.end && d.end <= batch.bytes.len()));
     // Envelopes and newlines go; what is written around log events counts as inflated.
     assert!(batch.bytes.len() <= bytes.len() + LIMITS.record_bytes, "more than the bound");
+}
+
+/// A change of an item: its document is JSON, and no longer than the change and its fields.
+pub(crate) fn change(bytes: &[u8]) {
+    let mut document = Vec::new();
+    let written = write_document(bytes, &mut document);
+    let as_is = document == bytes;
+    if written.is_ok() && !as_is && std::str::from_utf8(bytes).is_ok() {
+        assert!(document.len() <= bytes.len() + 64, "longer than the change");
+        serde_json::from_slice::<&serde_json::value::RawValue>(&document).unwrap();
+    }
+    unpack(bytes);
 }
 
 /// The message of an aggregate: with its digest, so that what is behind it is met.

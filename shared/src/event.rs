@@ -1,4 +1,4 @@
-//! The JSON text of a Lambda event with Kinesis records → a [`Batch`], in one pass.
+//! The JSON text of a Lambda event with records of a stream → a [`Batch`], in one pass.
 //!
 //! ```text
 //! {"Records":[{"eventID":"shardId-…:<sequence>","eventSource":"aws:kinesis","eventSourceARN":"…",
@@ -6,11 +6,18 @@
 //!  "window":{…},"state":{…},"shardId":"…","isFinalInvokeForWindow":false,…}
 //! ```
 //!
+//! Records of a DynamoDB stream have `"eventSource":"aws:dynamodb"` and a member `dynamodb`; their
+//! event names its shard only where the mapping has a tumbling window. Else the numbers of several
+//! shards meet in one chain, and since nobody promises that they differ, ten digits of `eventID`,
+//! which does, go behind each.
+//!
 //! No tree is built: base64 is decoded straight to the end of the batch's buffer and unpacked there. An
 //! event that is not what the service sends is an error, since nothing in it can be acknowledged; a bad
 //! payload never is.
 
 mod record;
+
+use sha2::{Digest, Sha256};
 
 use crate::clock::EpochMicros;
 use crate::dead_letter::DeadLetter;
@@ -21,22 +28,38 @@ use crate::{Error, Result};
 
 use record::{Memo, RawRecord};
 
-/// The `eventSource` of the events taken.
-const KINESIS: &[u8] = b"aws:kinesis";
+/// Stands for the shard where a DynamoDB event does not name it.
+pub const ALL_SHARDS: &str = "all-shards";
+
+/// Which service's stream records are of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// Kinesis Data Streams.
+    Kinesis,
+    /// DynamoDB Streams.
+    DynamoDb,
+}
 
 /// Which shard of which stream an event is from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventOrigin {
-    /// `arn:aws:kinesis:<region>:<account>:stream/<name>`
+    /// The service.
+    pub source: Source,
+    /// `arn:aws:kinesis:<region>:<account>:stream/<name>`, or
+    /// `arn:aws:dynamodb:<region>:<account>:table/<name>/stream/<when the stream was made>`
     pub stream_arn: String,
     /// `shardId-000000000000`
     pub shard: String,
 }
 
 impl EventOrigin {
-    /// The stream's name: what follows the last `/` of the ARN.
+    /// The stream's name: what follows the last `/` of the ARN; of a DynamoDB stream its table's.
     pub fn stream_name(&self) -> &str {
-        self.stream_arn.rsplit('/').next().unwrap_or(&self.stream_arn)
+        let name = match self.source {
+            Source::Kinesis => self.stream_arn.rsplit('/').next(),
+            Source::DynamoDb => self.stream_arn.split('/').nth(1),
+        };
+        name.unwrap_or(&self.stream_arn)
     }
 }
 
@@ -70,6 +93,8 @@ pub struct ParsedEvent {
     /// The first record that was not taken, as the batch's bound of inflated bytes was reached:
     /// the first one to report as failed, if none before it is.
     pub untaken_from: Option<SequenceNumber>,
+    /// Digits of a number, where the stream writes leading zeros.
+    padded_to: Option<usize>,
     escapes: Vec<u8>,
 }
 
@@ -84,6 +109,7 @@ impl ParsedEvent {
         self.origin = None;
         self.window = None;
         self.untaken_from = None;
+        self.padded_to = None;
     }
 
     /// Read an event in place of the one before.
@@ -103,6 +129,30 @@ impl ParsedEvent {
             return Err(Error::Event(format!("no Records but {}", top.keys())));
         }
         self.window = top.window();
+        self.name_shard(top.shard)
+    }
+
+    /// A record's number as the stream writes it: what an answer has to name.
+    pub fn identifier(&self, sequence: SequenceNumber) -> String {
+        let of_all_shards = |o: &EventOrigin| o.source == Source::DynamoDb && o.shard == ALL_SHARDS;
+        let all_shards = self.origin.as_ref().is_some_and(of_all_shards);
+        let sequence = if all_shards { sequence.without_ten_digits() } else { sequence };
+        format!("{sequence:0>width$}", width = self.padded_to.unwrap_or(0))
+    }
+
+    /// The shard of a DynamoDB event, which stands beside its records: then their numbers need no
+    /// digits of theirs.
+    fn name_shard(&mut self, shard: Option<RawStr<'_>>) -> Result<()> {
+        let Some(origin) = self.origin.as_mut().filter(|origin| origin.source == Source::DynamoDb) else {
+            return Ok(());
+        };
+        let Some(shard) = shard else { return Ok(()) };
+        origin.shard = shard.to_text().ok_or_else(|| Error::Event("shardId is not text".to_owned()))?;
+        let numbers = self.sequences.iter_mut().chain(&mut self.untaken_from);
+        let numbers =
+            numbers.chain(self.batch.documents.iter_mut().map(|document| &mut document.id.sequence));
+        let numbers = numbers.chain(self.dead_letters.iter_mut().map(|letter| &mut letter.id.sequence));
+        numbers.for_each(|number| *number = number.without_ten_digits());
         Ok(())
     }
 
@@ -122,6 +172,9 @@ impl ParsedEvent {
                 self.read_records(cursor, unpacker)?;
             }
             b"state" => top.state = Some(cursor.raw_value().map_err(not_json)?),
+            b"shardId" if cursor.peek() == Some(b'"') => {
+                top.shard = Some(cursor.string().map_err(not_json)?);
+            }
             b"window" => top.has_window = !is_null_or_skip(cursor).map_err(not_json)?,
             b"isFinalInvokeForWindow" if matches!(cursor.peek(), Some(b't' | b'f')) => {
                 top.is_final = cursor.boolean().map_err(not_json)?;
@@ -159,21 +212,40 @@ impl ParsedEvent {
         record: &RawRecord<'a>,
         origin: &mut RawOrigin<'a>,
     ) -> Result<(), Problem> {
-        record.check_source()?;
-        origin.check(record)?;
+        if origin.check(record)? == Source::DynamoDb {
+            return self.take_change(unpacker, record);
+        }
         let head = RecordHead { sequence: record.sequence()?, arrived_at: record.arrived_at()? };
         let start = self.batch.bytes.len();
         record.decode_data(&mut self.batch.bytes, &mut self.escapes)?;
         let place = (head, start);
         match unpacker.unpack_in_place(&mut self.batch, &mut self.dead_letters, &mut self.counts, place) {
-            Unpacked::Taken => {
-                self.sequences.push(head.sequence);
-                let (min, max) = self.arrived.unwrap_or((head.arrived_at, head.arrived_at));
-                self.arrived = Some((min.min(head.arrived_at), max.max(head.arrived_at)));
-            }
+            Unpacked::Taken => self.taken(head),
             Unpacked::BatchFull => self.untaken_from = Some(head.sequence),
         }
         Ok(())
+    }
+
+    fn take_change(&mut self, unpacker: &mut Unpacker, record: &RawRecord<'_>) -> Result<(), Problem> {
+        let change = record.change()?;
+        let sequence = change.sequence.with_ten_digits(ten_digits(record.event_id()?.raw));
+        let sequence = sequence
+            .ok_or_else(|| Problem("dynamodb.SequenceNumber: more digits than any has".to_owned()))?;
+        self.padded_to = change.padded_to.or(self.padded_to);
+        let head = RecordHead { sequence, arrived_at: change.arrived_at };
+        let start = self.batch.bytes.len();
+        self.batch.bytes.extend_from_slice(change.written);
+        let place = (head, start);
+        let (batch, dead, counts) = (&mut self.batch, &mut self.dead_letters, &mut self.counts);
+        unpacker.take_change(batch, dead, counts, place, &change.record);
+        self.taken(head);
+        Ok(())
+    }
+
+    fn taken(&mut self, head: RecordHead) {
+        self.sequences.push(head.sequence);
+        let (min, max) = self.arrived.unwrap_or((head.arrived_at, head.arrived_at));
+        self.arrived = Some((min.min(head.arrived_at), max.max(head.arrived_at)));
     }
 }
 
@@ -185,6 +257,12 @@ impl Problem {
     fn of_record(self, index: usize) -> Error {
         Error::Event(format!("Records[{index}]: {}", self.0))
     }
+}
+
+/// Ten digits that stand for an `eventID`.
+fn ten_digits(event_id: &[u8]) -> u64 {
+    let hash = Sha256::digest(event_id);
+    hash.iter().take(8).fold(0u64, |n, byte| n << 8 | u64::from(*byte)) % 10u64.pow(10)
 }
 
 fn not_json(problem: Malformed) -> Error {
@@ -206,17 +284,18 @@ struct TopLevel<'a> {
     has_window: bool,
     is_final: bool,
     state: Option<&'a [u8]>,
+    shard: Option<RawStr<'a>>,
     others: Vec<&'a [u8]>,
 }
 
 impl TopLevel<'_> {
     fn keys(&self) -> String {
         if self.others.is_empty() {
-            return "nothing else either; this function takes events of a Kinesis event source mapping"
+            return "nothing else either; this function takes events of a stream's event source mapping"
                 .into();
         }
         let keys: Vec<_> = self.others.iter().map(|k| String::from_utf8_lossy(k)).collect();
-        format!("{}; this function takes events of a Kinesis event source mapping", keys.join(", "))
+        format!("{}; this function takes events of a stream's event source mapping", keys.join(", "))
     }
 
     fn window(&self) -> Option<Window> {
@@ -231,20 +310,27 @@ impl TopLevel<'_> {
 /// The origin as the first record writes it; all others must agree.
 #[derive(Default)]
 struct RawOrigin<'a> {
+    source: Option<Source>,
     arn: Option<RawStr<'a>>,
     shard: &'a [u8],
 }
 
 impl<'a> RawOrigin<'a> {
-    fn check(&mut self, record: &RawRecord<'a>) -> Result<(), Problem> {
-        let (arn, shard) = record.origin()?;
+    fn check(&mut self, record: &RawRecord<'a>) -> Result<Source, Problem> {
+        let source = record.source()?;
+        let (arn, shard) = match source {
+            Source::Kinesis => record.origin()?,
+            Source::DynamoDb => (record.arn()?, ALL_SHARDS.as_bytes()),
+        };
         match self.arn {
             None => {
-                self.arn = Some(arn);
+                (self.source, self.arn) = (Some(source), Some(arn));
                 self.shard = shard;
-                Ok(())
+                Ok(source)
             }
-            Some(first) if first.raw == arn.raw && self.shard == shard => Ok(()),
+            Some(first) if first.raw == arn.raw && self.shard == shard && self.source == Some(source) => {
+                Ok(source)
+            }
             Some(first) => Err(Problem(format!(
                 "from {} of {}, but the first record is from {} of {}; an event holds one shard",
                 lossy(shard),
@@ -256,12 +342,12 @@ impl<'a> RawOrigin<'a> {
     }
 
     fn parse(&self) -> Result<Option<EventOrigin>> {
-        let Some(arn) = self.arn else { return Ok(None) };
+        let (Some(source), Some(arn)) = (self.source, self.arn) else { return Ok(None) };
         let stream_arn =
             arn.to_text().ok_or_else(|| Error::Event("eventSourceARN is not text".to_owned()))?;
         let shard =
             std::str::from_utf8(self.shard).map_err(|_| Error::Event("eventID is not text".to_owned()))?;
-        Ok(Some(EventOrigin { stream_arn, shard: shard.to_owned() }))
+        Ok(Some(EventOrigin { source, stream_arn, shard: shard.to_owned() }))
     }
 }
 
@@ -269,5 +355,7 @@ fn lossy(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
     String::from_utf8_lossy(bytes)
 }
 
+#[cfg(test)]
+mod changes_tests;
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,9 @@ pub const MAX_JSON_DEPTH: usize = 128;
 pub const MAX_INFLATED_RECORD_BYTES: usize = 64 << 20;
 /// Most bytes all records of one invocation may inflate to, together.
 pub const MAX_INFLATED_BATCH_BYTES: usize = 256 << 20;
+/// Levels of an item's attributes that are opened; deeper is a dead letter. DynamoDB takes 32
+/// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>).
+pub const MAX_ATTRIBUTE_DEPTH: usize = 64;
 /// `_rescued` is cut at this size, with a flag (design 3).
 pub const MAX_RESCUED_BYTES: usize = 64 << 10;
 /// Raw bytes of a dead letter are kept whole up to this size (Kinesis' largest record is 10 MiB).

@@ -19,6 +19,7 @@ pub struct NotASequenceNumber;
 
 const CHUNK_DIGITS: usize = 19;
 const CHUNK: u64 = 10u64.pow(19);
+const TEN_DIGITS: u64 = 10u64.pow(10);
 
 impl SequenceNumber {
     /// Parse decimal digits.
@@ -78,6 +79,28 @@ impl SequenceNumber {
         let all = &digits[..used * CHUNK_DIGITS];
         let start = all.iter().position(|&d| d != b'0').unwrap_or(all.len() - 1);
         out.extend_from_slice(&all[start..]);
+    }
+
+    /// The number with ten more digits at its end, `None` if that is more than any number has.
+    pub fn with_ten_digits(self, digits: u64) -> Option<Self> {
+        let mut limbs = self.0;
+        let mut carry = u128::from(digits % TEN_DIGITS);
+        for limb in limbs.iter_mut().rev() {
+            let t = u128::from(*limb) * u128::from(TEN_DIGITS) + carry;
+            *limb = t as u64;
+            carry = t >> 64;
+        }
+        (carry == 0).then_some(Self(limbs))
+    }
+
+    /// The number without its last ten digits.
+    pub fn without_ten_digits(self) -> Self {
+        let mut rest = 0u128;
+        Self(self.0.map(|limb| {
+            let t = (rest << 64) | u128::from(limb);
+            rest = t % u128::from(TEN_DIGITS);
+            (t / u128::from(TEN_DIGITS)) as u64
+        }))
     }
 
     /// The low 64 bits if the number fits them (a byte offset does).
@@ -142,6 +165,9 @@ pub struct Document {
     pub id: RecordId,
     /// The stream's approximate arrival time of the record.
     pub arrived_at: EpochMicros,
+    /// First byte, in the batch's buffer, of what the document was made from: it ends where the
+    /// document starts. Equal to `start` if the document stands as the producer wrote it.
+    pub raw_start: usize,
     /// First byte in the batch's buffer.
     pub start: usize,
     /// One past the last byte.
@@ -161,6 +187,10 @@ impl Batch {
     /// The bytes of one document.
     pub fn payload(&self, d: &Document) -> &[u8] {
         &self.bytes[d.start..d.end]
+    }
+    /// What a dead letter keeps of one document: what it was made from, or itself.
+    pub fn raw(&self, d: &Document) -> &[u8] {
+        if d.raw_start < d.start { &self.bytes[d.raw_start..d.start] } else { self.payload(d) }
     }
     /// Forget everything, keep the memory.
     pub fn clear(&mut self) {

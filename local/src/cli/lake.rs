@@ -12,12 +12,13 @@ use weir::schema::TableInput;
 use super::args::Global;
 
 /// Definitions that the program carries, for use outside of a checkout.
-const BUILT_IN: [&str; 7] = [
+const BUILT_IN: [&str; 8] = [
     include_str!("../../../schemas/access_log.json"),
     include_str!("../../../schemas/air_quality.json"),
     include_str!("../../../schemas/clickstream.json"),
     include_str!("../../../schemas/dns_log.json"),
     include_str!("../../../schemas/github_events.json"),
+    include_str!("../../../schemas/orders_changes.json"),
     include_str!("../../../schemas/sensor_readings.json"),
     include_str!("../../../schemas/web_logs.json"),
 ];

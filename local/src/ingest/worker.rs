@@ -14,8 +14,10 @@ use anyhow::{Context, Result, bail};
 
 use weir::commit::{BuiltFile, PositionSet};
 use weir::dead_letter::{DeadLetter, Reason};
+use weir::limits::DOCUMENT_PADDING_BYTES;
 use weir::pipeline::{RowBuffers, data_file, dead_files};
 use weir::record::RecordId;
+use weir::unpack::{NotTyped, write_document};
 
 use super::load::{CHUNK, Session};
 
@@ -66,6 +68,9 @@ pub(super) struct Worker<'a> {
     /// Lines to pass over (packed input, which cannot be entered in the middle).
     pub(super) committed: PositionSet,
     blank: u64,
+    /// Lines may be changes as a DynamoDB stream writes them.
+    of_changes: bool,
+    document: Vec<u8>,
 }
 
 impl<'a> Worker<'a> {
@@ -81,6 +86,8 @@ impl<'a> Worker<'a> {
             pending_bytes: 0,
             committed: PositionSet::default(),
             blank: 0,
+            of_changes: session.load.table.is_of_changes(),
+            document: Vec::new(),
         })
     }
 
@@ -191,9 +198,7 @@ impl<'a> Worker<'a> {
             if line.iter().all(u8::is_ascii_whitespace) {
                 self.blank += 1;
             } else {
-                if let Some(letter) = self.rows.push(line, utf8, id, self.session.now)? {
-                    self.refuse(letter);
-                }
+                self.push(line, utf8, id)?;
             }
             start = next;
         }
@@ -201,6 +206,38 @@ impl<'a> Worker<'a> {
         self.session.load.progress.bytes.fetch_add(text.len() as u64, Ordering::Relaxed);
         if self.session.load.progress.stop.load(Ordering::Relaxed) {
             bail!("stopped; what is committed stays, and the same command goes on from there");
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, line: &[u8], utf8: bool, id: RecordId) -> Result<()> {
+        let now = self.session.now;
+        let refused = if self.of_changes {
+            self.document.clear();
+            match write_document(line, &mut self.document) {
+                Ok(()) => {
+                    self.document.reserve(DOCUMENT_PADDING_BYTES);
+                    let refused = self.rows.push(&self.document, utf8, id, now)?;
+                    refused.map(|letter| DeadLetter { raw: line.to_vec(), ..letter })
+                }
+                Err(NotTyped { reason, path, expected }) => {
+                    let (expected, found) = (expected.to_owned(), "something else".to_owned());
+                    Some(DeadLetter {
+                        id,
+                        arrived_at: now,
+                        reason,
+                        path,
+                        expected,
+                        found,
+                        raw: line.to_vec(),
+                    })
+                }
+            }
+        } else {
+            self.rows.push(line, utf8, id, now)?
+        };
+        if let Some(letter) = refused {
+            self.refuse(letter);
         }
         Ok(())
     }

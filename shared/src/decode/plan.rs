@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::schema::{Column, HiveType, TableSchema, TimeFormat, Transform};
 
 use crate::number;
+use crate::unpack::CHANGE_FIELDS;
 
 /// What a leaf takes.
 #[derive(Debug, Clone)]
@@ -86,6 +87,8 @@ pub(crate) struct Object {
     pub(crate) path: String,
     /// A JSON text column keeps all of this object: nothing in it is unknown.
     pub(crate) known_to_all: bool,
+    /// Keys that are no fields of the record but of what brought it, and may be left unread.
+    pub(crate) unread: &'static [&'static str],
 }
 
 /// One key of an object.
@@ -139,6 +142,9 @@ impl Plan {
             let node = compiler.node(column, field, &column.ty, &column.from.join("."))?;
             direct &= column.from.len() == 1;
             compiler.place(&mut root, &column.from, column, node)?;
+        }
+        if table.is_of_changes() {
+            root.unread = &CHANGE_FIELDS;
         }
         Ok(Self { root, objects: compiler.objects, direct })
     }

@@ -190,7 +190,7 @@ impl<'a> Walk<'a> {
                 let Tape::String(key) = self.tape[at] else { return Ok(()) };
                 match object.by_key.get(key) {
                     Some(&member) => self.slots[base + member] = at as u32 + 1,
-                    None if object.known_to_all => {}
+                    None if object.known_to_all || object.unread.contains(&key) => {}
                     None => self.unknown_field(object, key, at + 1)?,
                 }
                 at = self.next(at + 1);

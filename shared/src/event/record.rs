@@ -4,9 +4,13 @@ use base64_simd::STANDARD;
 
 use crate::clock::EpochMicros;
 use crate::record::SequenceNumber;
+use crate::unpack::change::{ChangeRecord, DYNAMODB, Images};
 use crate::unpack::json::{Cursor, Malformed, RawStr};
 
-use super::{KINESIS, Problem, lossy};
+use super::{Problem, Source, lossy};
+
+/// The `eventSource` of records of a Kinesis stream.
+const KINESIS: &[u8] = b"aws:kinesis";
 
 /// Members of a record, in whatever order they came; of a key that occurs twice the last one counts.
 #[derive(Debug, Default)]
@@ -15,6 +19,11 @@ pub(super) struct RawRecord<'a> {
     source: Option<RawStr<'a>>,
     arn: Option<RawStr<'a>>,
     kinesis: Option<RawKinesis<'a>>,
+    name: Option<RawStr<'a>>,
+    identity: Option<&'a [u8]>,
+    dynamodb: Option<Images<'a>>,
+    /// The whole element of `Records`.
+    written: &'a [u8],
 }
 
 #[derive(Debug, Default)]
@@ -35,6 +44,7 @@ pub(super) struct Memo<'a>(Vec<(&'a [u8], Field, RawStr<'a>)>);
 enum Field {
     Source,
     Arn,
+    Name,
     Other,
 }
 
@@ -44,6 +54,7 @@ impl<'a> RawRecord<'a> {
         let mut record = Self::default();
         let mut first = true;
         let mut position = 0;
+        let start = cursor.position();
         cursor.enter_object()?;
         loop {
             if let Some((written, field, text)) = memo.0.get(position)
@@ -53,10 +64,21 @@ impl<'a> RawRecord<'a> {
                 position += 1;
                 continue;
             }
-            let Some(key) = cursor.next_key(&mut first)? else { return Ok(record) };
+            let Some(key) = cursor.next_key(&mut first)? else {
+                record.written = cursor.written_from(start);
+                return Ok(record);
+            };
             let field = match key.raw {
                 b"kinesis" => {
                     record.kinesis = RawKinesis::read(cursor)?;
+                    continue;
+                }
+                b"dynamodb" => {
+                    record.dynamodb = Images::read(cursor)?;
+                    continue;
+                }
+                b"userIdentity" => {
+                    record.identity = Some(cursor.raw_value()?);
                     continue;
                 }
                 b"eventID" => {
@@ -65,6 +87,7 @@ impl<'a> RawRecord<'a> {
                 }
                 b"eventSource" | b"EventSource" => Field::Source,
                 b"eventSourceARN" => Field::Arn,
+                b"eventName" => Field::Name,
                 _ => Field::Other,
             };
             let text = text_or_skip(cursor)?;
@@ -81,25 +104,50 @@ impl<'a> RawRecord<'a> {
         match field {
             Field::Source => self.source = text,
             Field::Arn => self.arn = text,
+            Field::Name => self.name = text,
             Field::Other => {}
         }
     }
 
-    /// It is a Kinesis record.
-    pub(super) fn check_source(&self) -> Result<(), Problem> {
-        match self.source {
-            Some(source) if source.raw != KINESIS => Err(Problem(format!(
-                "comes from {}; this function takes events of aws:kinesis",
-                lossy(source.raw)
+    /// Which service's stream it is of.
+    pub(super) fn source(&self) -> Result<Source, Problem> {
+        match self.source.map(|source| source.raw) {
+            None | Some(KINESIS) => Ok(Source::Kinesis),
+            Some(DYNAMODB) => Ok(Source::DynamoDb),
+            Some(source) => Err(Problem(format!(
+                "comes from {}; this function takes events of aws:kinesis and aws:dynamodb",
+                lossy(source)
             ))),
-            _ => Ok(()),
         }
+    }
+
+    /// The change, its position and arrival as the stream wrote them, and its text.
+    pub(super) fn change(&self) -> Result<Change<'a>, Problem> {
+        let images = self.dynamodb.ok_or_else(|| missing("dynamodb"))?;
+        let digits = images.sequence.ok_or_else(|| missing("dynamodb.SequenceNumber"))?;
+        let sequence = SequenceNumber::parse(digits.raw).map_err(|problem| {
+            Problem(format!("dynamodb.SequenceNumber {}: {problem}", lossy(digits.raw)))
+        })?;
+        let name = "dynamodb.ApproximateCreationDateTime";
+        let arrived_at = micros(name, images.created)?;
+        let record = ChangeRecord { name: self.name, identity: self.identity, images };
+        let padded_to = (digits.raw.len() > 1 && digits.raw[0] == b'0').then_some(digits.raw.len());
+        Ok(Change { sequence, padded_to, arrived_at, record, written: self.written })
+    }
+
+    /// ARN of the stream.
+    pub(super) fn arn(&self) -> Result<RawStr<'a>, Problem> {
+        self.arn.ok_or_else(|| missing("eventSourceARN"))
+    }
+
+    /// What tells a change from all others.
+    pub(super) fn event_id(&self) -> Result<RawStr<'a>, Problem> {
+        self.event_id.ok_or_else(|| missing("eventID"))
     }
 
     /// ARN of the stream and id of the shard.
     pub(super) fn origin(&self) -> Result<(RawStr<'a>, &'a [u8]), Problem> {
-        let arn = self.arn.ok_or_else(|| missing("eventSourceARN"))?;
-        let id = self.event_id.ok_or_else(|| missing("eventID"))?;
+        let (arn, id) = (self.arn()?, self.event_id()?);
         match memchr::memchr(b':', id.raw) {
             Some(at) if at > 0 && !id.escaped => Ok((arn, &id.raw[..at])),
             _ => Err(Problem(format!("eventID {} is not <shard>:<sequence number>", lossy(id.raw)))),
@@ -119,10 +167,7 @@ impl<'a> RawRecord<'a> {
 
     /// When the stream took it.
     pub(super) fn arrived_at(&self) -> Result<EpochMicros, Problem> {
-        let name = "kinesis.approximateArrivalTimestamp";
-        let number = self.kinesis()?.arrived_at.ok_or_else(|| missing(name))?;
-        let micros = seconds_to_micros(number);
-        micros.map(EpochMicros).ok_or_else(|| Problem(format!("{name} {} is out of range", lossy(number))))
+        micros("kinesis.approximateArrivalTimestamp", self.kinesis()?.arrived_at)
     }
 
     /// Append the payload.
@@ -137,6 +182,22 @@ impl<'a> RawRecord<'a> {
         }
         STANDARD.decode_append(base64, out).map_err(|_| Problem("kinesis.data is not base64".to_owned()))
     }
+}
+
+/// A change of a DynamoDB stream.
+pub(super) struct Change<'a> {
+    pub(super) sequence: SequenceNumber,
+    /// Digits its number is written with, if that is with leading zeros.
+    pub(super) padded_to: Option<usize>,
+    pub(super) arrived_at: EpochMicros,
+    pub(super) record: ChangeRecord<'a>,
+    pub(super) written: &'a [u8],
+}
+
+fn micros(name: &str, seconds: Option<&[u8]>) -> Result<EpochMicros, Problem> {
+    let number = seconds.ok_or_else(|| missing(name))?;
+    let micros = seconds_to_micros(number);
+    micros.map(EpochMicros).ok_or_else(|| Problem(format!("{name} {} is out of range", lossy(number))))
 }
 
 impl<'a> RawKinesis<'a> {

@@ -109,12 +109,16 @@ impl Tables {
             }
             let payload = batch.payload(document);
             let Some(at) = self.route(payload) else {
-                self.unrouted(document, payload, &mut dead, counts);
+                self.unrouted(document, batch, &mut dead, counts);
                 continue;
             };
             // A document that starts inside a character is not UTF-8, whatever stands before it.
             let utf8 = utf8 && payload.first().is_none_or(|b| b & 0xc0 != 0x80);
-            if let Some(letter) = self.tables[at].push(payload, utf8, document.id, document.arrived_at)? {
+            let refused = self.tables[at].push(payload, utf8, document.id, document.arrived_at)?;
+            if let Some(mut letter) = refused {
+                if document.raw_start < document.start {
+                    letter.raw = batch.raw(document).to_vec();
+                }
                 dead.entry(at).or_default().push(letter);
             }
         }
@@ -145,14 +149,14 @@ impl Tables {
     fn unrouted(
         &self,
         document: &crate::record::Document,
-        payload: &[u8],
+        batch: &Batch,
         dead: &mut BTreeMap<usize, Vec<DeadLetter>>,
         counts: &mut BuildCounts,
     ) {
         let (reason, expected, found) = if !self.shared {
             let expected = "a record that the weir.route of some table takes";
             (Reason::NoRoute, expected, "a record that none takes")
-        } else if is_json_object(payload) {
+        } else if is_json_object(batch.payload(document)) {
             counts.skipped_documents += 1;
             return;
         } else {
@@ -166,7 +170,7 @@ impl Tables {
             path: String::new(),
             expected: expected.into(),
             found: found.into(),
-            raw: payload.to_vec(),
+            raw: batch.raw(document).to_vec(),
         });
     }
 

@@ -92,7 +92,7 @@ fn what_no_route_takes_is_a_dead_letter_unless_the_stream_has_other_consumers() 
         let start = batch.bytes.len();
         batch.bytes.extend_from_slice(text.as_bytes());
         let end = batch.bytes.len();
-        batch.documents.push(Document { id: id(n), arrived_at: NOW, start, end });
+        batch.documents.push(Document { id: id(n), arrived_at: NOW, raw_start: start, start, end });
     }
     let positions: PositionSet = (0..3u64).map(Into::into).collect();
     let delivery = Delivery { batch: &batch, dead: &[], positions: &positions, now: NOW };

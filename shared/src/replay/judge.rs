@@ -11,7 +11,7 @@ use crate::pipeline::RowBuffers;
 use crate::quarantine::StoredLetter;
 use crate::record::{Batch, Shard};
 use crate::schema::TableSchema;
-use crate::unpack::{RecordHead, StreamRecord, UnpackCounts, UnpackLimits, Unpacker};
+use crate::unpack::{RecordHead, StreamRecord, UnpackCounts, UnpackLimits, Unpacker, write_document};
 
 /// Bytes of rows a table's buffers hold before they are encoded.
 const ROW_BUDGET: usize = 16 << 20;
@@ -110,7 +110,9 @@ impl Judge {
         self.document.clear();
         let unopened = [Reason::Compression, Reason::Envelope, Reason::Empty];
         if !unopened.iter().any(|reason| reason.as_str() == letter.reason) {
-            self.document.extend_from_slice(&letter.raw);
+            if write_document(&letter.raw, &mut self.document).is_err() {
+                return false;
+            }
             // The decoder loads whole blocks.
             self.document.reserve(DOCUMENT_PADDING_BYTES);
             return true;

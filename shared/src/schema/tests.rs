@@ -346,5 +346,5 @@ fn shipped_definitions_parse_complete_and_round_trip() {
             assert_eq!(std::fs::read_to_string(&samples).unwrap().lines().count(), 3, "{samples:?}");
         }
     }
-    assert_eq!(count, 7);
+    assert_eq!(count, 8);
 }

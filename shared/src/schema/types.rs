@@ -305,6 +305,13 @@ pub struct TableSchema {
     pub version: String,
 }
 
+impl TableSchema {
+    /// Whether its rows are changes of items: it says of each which one (`_op`).
+    pub fn is_of_changes(&self) -> bool {
+        self.columns.iter().any(|column| matches!(column.from.as_slice(), [field] if field == "_op"))
+    }
+}
+
 #[cfg(test)]
 impl TableSchema {
     /// A table without partitions and settings.

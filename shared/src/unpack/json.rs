@@ -173,6 +173,17 @@ impl<'a> Cursor<'a> {
         &self.text[from..self.at]
     }
 
+    /// Where the next value begins.
+    pub(crate) fn position(&mut self) -> usize {
+        self.peek();
+        self.at
+    }
+
+    /// What was read since a position.
+    pub(crate) fn written_from(&self, position: usize) -> &'a [u8] {
+        &self.text[position..self.at]
+    }
+
     /// Go past the next member if it is written exactly like `member`, which ends with a quote.
     #[inline]
     pub(crate) fn repeats(&mut self, first: &mut bool, member: &[u8]) -> bool {

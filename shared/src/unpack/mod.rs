@@ -4,6 +4,7 @@
 //! payload ─► gzip, zstd ──────────► payload (bounded)
 //!         ─► KPL aggregate ───────► one payload a user record
 //!         ─► CloudWatch envelope ─► one document a log event; control messages are counted
+//!         ─► change of an item ───► one document: its new image, and what the change was
 //!         ─► else ────────────────► one document, or one a line
 //! ```
 //!
@@ -11,6 +12,7 @@
 //! JSON is not decided here but by [`crate::decode`]. Never fails and never loses: what cannot be
 //! opened is a dead letter with its raw bytes.
 
+pub(crate) mod change;
 mod inflate;
 pub(crate) mod json;
 mod kpl;
@@ -22,6 +24,7 @@ use crate::dead_letter::{DeadLetter, Reason};
 use crate::limits;
 use crate::record::{Batch, Document, RecordId, SequenceNumber};
 
+pub use change::{CHANGE_FIELDS, NotTyped, write_document};
 use inflate::{Inflated, Inflater};
 use kpl::Aggregate;
 use logs::{Envelope, Events};
@@ -66,6 +69,8 @@ pub struct UnpackCounts {
     pub aggregate_mismatches: u64,
     /// CloudWatch Logs data messages.
     pub envelopes: u64,
+    /// Changes of DynamoDB items.
+    pub changes: u64,
     /// CloudWatch Logs control messages, which hold no event and are skipped.
     pub control_messages: u64,
 }
@@ -139,16 +144,7 @@ impl Unpacker {
     ) -> Unpacked {
         let before = (batch.documents.len(), dead.len(), *counts);
         let payload_bytes = (batch.bytes.len() - start) as u64;
-        let mut out = Output {
-            batch,
-            dead,
-            counts,
-            head,
-            subsequence: 0,
-            opened: false,
-            record_left: self.limits.record_bytes,
-            limits: self.limits,
-        };
+        let mut out = Output::new(batch, dead, counts, head, self.limits);
         let outcome = self.open(&mut out, Place { start, depth: 0, inflated: false });
         if let Err(stop) = outcome {
             out.batch.documents.truncate(before.0);
@@ -195,6 +191,17 @@ impl Unpacker {
     fn open_text(&mut self, out: &mut Output<'_>, place: Place) -> Result<(), Stop> {
         if logs::may_be_envelope(&out.batch.bytes[place.start..], place.inflated) {
             return self.open_envelope(out, place);
+        }
+        if let Some(change) = change::read(&out.batch.bytes[place.start..]) {
+            let mut document = self.spare.pop().unwrap_or_default();
+            document.clear();
+            let written = change.write_document(&mut document);
+            let result = out.push_change(place.start, |out| {
+                out.extend_from_slice(&document);
+                written
+            });
+            self.give_back(document);
+            return result;
         }
         lines::split(out, place.start)
     }
@@ -340,7 +347,18 @@ struct Output<'a> {
     limits: UnpackLimits,
 }
 
-impl Output<'_> {
+impl<'a> Output<'a> {
+    fn new(
+        batch: &'a mut Batch,
+        dead: &'a mut Vec<DeadLetter>,
+        counts: &'a mut UnpackCounts,
+        head: RecordHead,
+        limits: UnpackLimits,
+    ) -> Self {
+        let record_left = limits.record_bytes;
+        Self { batch, dead, counts, head, subsequence: 0, opened: false, record_left, limits }
+    }
+
     #[inline]
     fn next_id(&mut self) -> Result<RecordId, Stop> {
         if self.subsequence >= self.limits.record_documents {
@@ -355,7 +373,13 @@ impl Output<'_> {
     #[inline]
     fn push(&mut self, start: usize, end: usize) -> Result<(), Stop> {
         let id = self.next_id()?;
-        self.batch.documents.push(Document { id, arrived_at: self.head.arrived_at, start, end });
+        self.batch.documents.push(Document {
+            id,
+            arrived_at: self.head.arrived_at,
+            raw_start: start,
+            start,
+            end,
+        });
         Ok(())
     }
 

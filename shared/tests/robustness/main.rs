@@ -23,7 +23,7 @@ struct Target {
 
 /// Bombs are bounded by `entry::LIMITS`; a document costs some tens of bytes to keep track of, and a
 /// dead letter its text. A set may be 16 MiB before compression.
-const TARGETS: [Target; 5] = [
+const TARGETS: [Target; 6] = [
     Target { name: "event", call: entry::event, seeds: seeds::event, base_bytes: 4 << 20, times_input: 32 },
     Target {
         name: "unpack",
@@ -46,6 +46,13 @@ const TARGETS: [Target; 5] = [
         seeds: seeds::commit,
         base_bytes: 32 << 20,
         times_input: 32,
+    },
+    Target {
+        name: "change",
+        call: entry::change,
+        seeds: seeds::change,
+        base_bytes: 4 << 20,
+        times_input: 128,
     },
 ];
 
@@ -107,6 +114,11 @@ fn mutated_documents_are_the_same_by_either_path_within_bounds() {
 #[test]
 fn mutated_commits_are_read_or_refused_within_bounds() {
     hold(&TARGETS[4]);
+}
+
+#[test]
+fn mutated_changes_of_items_are_documents_or_dead_letters_within_bounds() {
+    hold(&TARGETS[5]);
 }
 
 #[test]

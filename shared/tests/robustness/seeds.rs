@@ -68,8 +68,11 @@ pub(crate) fn event() -> Vec<Vec<u8>> {
     let mut seeds = vec![record_of(b"{\"a\":1}"), record_of(&gzip(ENVELOPE.as_bytes()))];
     for library in ["powertools-python", "rust-runtime"] {
         let recorded = files(&data("lambda-events").join(library), ".json");
-        let kinesis = |event: &Vec<u8>| String::from_utf8_lossy(event).contains("aws:kinesis");
-        seeds.extend(recorded.into_iter().filter(kinesis));
+        let of_a_stream = |event: &Vec<u8>| {
+            let text = String::from_utf8_lossy(event);
+            text.contains("aws:kinesis") || text.contains("aws:dynamodb")
+        };
+        seeds.extend(recorded.into_iter().filter(of_a_stream));
     }
     seeds
 }
@@ -105,6 +108,16 @@ fn aggregates() -> Vec<Vec<u8>> {
         .iter()
         .map(|file| STANDARD.decode_to_vec(file.split(|b| *b == b'\n').next().unwrap()).unwrap())
         .collect()
+}
+
+/// Changes of items, one of them with every type.
+pub(crate) fn change() -> Vec<Vec<u8>> {
+    let every_type = r#"{"eventName":"MODIFY","eventSource":"aws:dynamodb","userIdentity":{"type":"Service","principalId":"dynamodb.amazonaws.com"},"dynamodb":{"ApproximateCreationDateTime":1480642020,"ApproximateCreationDateTimePrecision":"MILLISECOND","Keys":{"k":{"S":"a"}},"NewImage":{"k":{"S":"aé
+"},"_op":{"N":"-12.5E+3"},"b":{"B":"AAEqQQ=="},"t":{"BOOL":true},"n":{"NULL":true},"m":{"M":{"l":{"L":[{"M":{}},{"SS":["x",""]},{"NS":["1","2"]},{"BS":["AA=="]}]}}}},"OldImage":{"k":{"S":"a"}}}}"#;
+    let mut seeds = samples();
+    seeds.retain(|line| line.windows(12).any(|w| w == b"aws:dynamodb"));
+    seeds.push(every_type.as_bytes().to_vec());
+    seeds
 }
 
 pub(crate) fn kpl() -> Vec<Vec<u8>> {

@@ -43,7 +43,9 @@ fn real_files_load_with_counts_that_add_up_for_a_foreign_reader() {
 fn samples_become_three_rows_and_three_dead_letters_each() {
     let lake = Lake::with_tables();
     let samples = place::checkout().join("schemas/samples");
-    for (_, table, _) in REAL.iter().chain(&[("", "clickstream", &[] as &[&str])]) {
+    for (_, table, _) in
+        REAL.iter().chain(&[("", "clickstream", &[] as &[&str]), ("", "orders_changes", &[])])
+    {
         let good = load(&lake, &samples.join(format!("{table}.good.ndjson")), table);
         assert_eq!((&good["rows"], &good["dead_letters"]), (&3.into(), &0.into()), "{table}: {good}");
         let bad = load(&lake, &samples.join(format!("{table}.bad.ndjson")), table);

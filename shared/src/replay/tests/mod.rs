@@ -67,7 +67,13 @@ async fn load(lake: &LakeStore, shard: &Shard, tables: &[Arc<TableSchema>], reco
             batch.bytes.extend_from_slice(text.as_bytes());
             let id = RecordId { sequence, subsequence };
             let end = batch.bytes.len();
-            batch.documents.push(Document { id, arrived_at: record.arrived_at, start, end });
+            batch.documents.push(Document {
+                id,
+                arrived_at: record.arrived_at,
+                raw_start: start,
+                start,
+                end,
+            });
         }
         if let Some((reason, raw)) = &record.packed {
             let subsequence = record.documents.len() as u32;
