@@ -24,6 +24,7 @@ mod keys;
 mod overlap;
 mod repair;
 mod replay;
+mod source;
 mod stray;
 mod stream;
 #[cfg(test)]
@@ -42,6 +43,7 @@ use crate::partition::PartitionPath;
 
 pub use finding::{Finding, Kind, Sink};
 pub use repair::Repair;
+pub use source::{SourceContents, compare_source};
 pub use stream::{Compared, StreamComparison};
 
 use keys::Keys;

@@ -223,6 +223,17 @@ async fn plant(world: &mut World, n: usize) -> Option<Case> {
     }
 }
 
+/// The kinds that these faults show: `every_fault_is_found_alone…` holds them to it.
+pub(super) async fn kinds() -> Vec<Kind> {
+    let mut kinds = Vec::new();
+    for n in 0.. {
+        let mut world = World::filled("columns").await;
+        let Some(case) = plant(&mut world, n).await else { break };
+        kinds.extend(case.found.into_iter().map(|(kind, _)| kind));
+    }
+    kinds
+}
+
 #[tokio::test]
 async fn every_fault_is_found_alone_and_repair_removes_only_what_it_may() {
     let clean = World::filled("columns").await.verify(false).await.0;

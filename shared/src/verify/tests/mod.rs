@@ -1,5 +1,6 @@
 //! Lakes made by real attempts, a fault in each, and what is said of it.
 mod faults;
+mod planted;
 mod races;
 mod scale;
 mod world;

@@ -11,14 +11,18 @@ use serde_json::json;
 use crate::catalog::{Catalog, FolderCatalog, apply, plan_apply};
 use crate::clock::{EpochMicros, ManualClock};
 use crate::commit::format::{Commit, CommitHeader, CommittedFile};
-use crate::commit::{Built, LakeStore, PositionSet, ShardWriter, reader};
+use crate::commit::{Built, Folding, LakeStore, PositionSet, ShardWriter, reader};
 use crate::event::ParsedEvent;
 use crate::naming::{ChainKey, LogEntry};
 use crate::pipeline::{Attempt, Ingest, RowBuffers, data_file, dead_files};
 use crate::record::{RecordId, SequenceNumber, Shard};
+use crate::replay::{Mode, Replay, Selection};
 use crate::schema::TableInput;
 use crate::unpack::Unpacker;
-use crate::verify::{Budget, Finding, Progress, Repair, Scope, Totals, Verifier};
+use crate::verify::{
+    Budget, Finding, Progress, Repair, Scope, SourceContents, StreamComparison, Totals, Verifier,
+    compare_source,
+};
 
 pub(super) const ARN: &str = "arn:aws:kinesis:us-east-2:123456789012:stream/clicks";
 pub(super) const NOW: EpochMicros = EpochMicros(1_763_600_000_000_000);
@@ -43,6 +47,20 @@ fn document(shard: &str, n: u32) -> String {
     format!("{{\"id\":{id},\"ts\":\"2025-11-{day}T01:02:03Z\",\"n\":{n}}}")
 }
 
+fn definition(provenance: &str, id_is_required: bool) -> TableInput {
+    let table = json!({
+        "Name": "t",
+        "StorageDescriptor": {"Columns": [
+            {"Name": "id", "Type": "string", "Parameters": {"weir.required": id_is_required.to_string()}},
+            {"Name": "ts", "Type": "timestamp", "Parameters": {"weir.required": "true"}},
+            {"Name": "n", "Type": "int"}
+        ]},
+        "PartitionKeys": [{"Name": "dt", "Type": "string"}],
+        "Parameters": {"weir.partition.dt": "day(ts)", "weir.provenance": provenance}
+    });
+    TableInput::from_json(&table.to_string()).unwrap()
+}
+
 impl World {
     pub(super) async fn empty(provenance: &str) -> Self {
         Self::on(LakeStore::open("memory:///", &[]).unwrap(), provenance).await
@@ -51,18 +69,7 @@ impl World {
     pub(super) async fn on(lake: LakeStore, provenance: &str) -> Self {
         let catalog: Arc<dyn Catalog> =
             Arc::new(FolderCatalog::new(lake.object_store(), Path::default(), "memory:///"));
-        let table = json!({
-            "Name": "t",
-            "StorageDescriptor": {"Columns": [
-                {"Name": "id", "Type": "string", "Parameters": {"weir.required": "true"}},
-                {"Name": "ts", "Type": "timestamp", "Parameters": {"weir.required": "true"}},
-                {"Name": "n", "Type": "int"}
-            ]},
-            "PartitionKeys": [{"Name": "dt", "Type": "string"}],
-            "Parameters": {"weir.partition.dt": "day(ts)", "weir.provenance": provenance}
-        });
-        let table = TableInput::from_json(&table.to_string()).unwrap();
-        let tables = [table, crate::quarantine::definition().unwrap()];
+        let tables = [definition(provenance, true), crate::quarantine::definition().unwrap()];
         let changes = plan_apply(&tables, &*catalog, "memory:///").await.unwrap();
         apply(&changes, &*catalog).await.unwrap();
         Self { lake, catalog, attempts: 0 }
@@ -114,9 +121,14 @@ impl World {
 
     /// Lines of a file, ten bytes of position each, one commit a range of lines.
     pub(super) async fn load(&mut self, commits: &[std::ops::Range<u32>]) {
+        self.load_folding(commits, Folding::default()).await;
+    }
+
+    /// The same by a program that folds at other versions.
+    pub(super) async fn load_folding(&mut self, commits: &[std::ops::Range<u32>], folding: Folding) {
         let shard = file_shard();
         let table = self.catalog.table("t").await.unwrap();
-        let mut writer = ShardWriter::new(self.lake.clone(), shard.clone());
+        let mut writer = ShardWriter::with_folding(self.lake.clone(), shard.clone(), folding);
         for lines in commits {
             let mut rows = RowBuffers::new(table.clone(), shard.clone(), 1 << 20).unwrap();
             let mut dead = Vec::new();
@@ -163,11 +175,49 @@ impl World {
         (totals, findings)
     }
 
+    /// What a run says that compares a shard with its stream and the loaded file with what is left of
+    /// it.
+    pub(super) async fn compare(
+        &self,
+        stream: Option<(&str, &[SequenceNumber])>,
+        source: Option<SourceContents>,
+    ) -> Vec<Finding> {
+        let mut verifier = self.verifier(Scope::default(), Budget::default());
+        let mut findings = Vec::new();
+        let mut sink = |finding| findings.push(finding);
+        for chain in verifier.chains().await.unwrap() {
+            let report = verifier.chain(&chain, &mut sink).await.unwrap();
+            if let (Some(contents), Some(origin), Some(_)) = (source, &report.origin, &report.bytes) {
+                let found = compare_source(&report, origin, contents);
+                found.into_iter().for_each(|finding| verifier.report(finding, &mut sink));
+            } else if let Some((_, records)) = stream.filter(|(shard, _)| self.chain(shard) == chain) {
+                let mut comparison = StreamComparison::new(&verifier, report);
+                comparison.records(&verifier, records).await.unwrap();
+                comparison.finish(&mut verifier, &mut sink).await.unwrap();
+            }
+        }
+        verifier.finish(None, &mut sink).await.unwrap();
+        findings
+    }
+
+    /// Take dead letters for rows: the column that they lack may be null from now on.
+    pub(super) async fn replay_letters(&mut self) {
+        let changes =
+            plan_apply(&[definition("columns", false)], &*self.catalog, "memory:///").await.unwrap();
+        apply(&changes, &*self.catalog).await.unwrap();
+        let tables = vec![self.catalog.table("t").await.unwrap()];
+        let (selection, mode) = (Selection::default(), Mode::Commit);
+        let replay = Replay::new(self.lake.clone(), tables, selection, mode, ("replay-1", NOW));
+        let report = replay.run(&mut |_| {}).await.unwrap();
+        assert!(report.counts.resolved() > 0, "{report:?}");
+    }
+
     // What faults are made of: the objects, changed behind the program's back.
 
     pub(super) fn chain(&self, name: &str) -> ChainKey {
         match name {
             "file" => ChainKey::of(&file_shard()),
+            "a's replays" => ChainKey::of(&shard_of("a")).replay(),
             shard => ChainKey::of(&shard_of(shard)),
         }
     }
