@@ -117,6 +117,16 @@ pub(super) struct UpArgs {
     /// Deliver in tumbling windows of this length, 1s to 15m; the function's state goes with them
     #[arg(long, value_parser = duration)]
     pub(super) tumbling_window: Option<Duration>,
+    /// How often a batch that cannot be halved is tried again before it is given up
+    #[arg(long, default_value_t = 10)]
+    pub(super) retries: u32,
+    /// Do not halve a batch that fails
+    #[arg(long)]
+    pub(super) no_bisect: bool,
+    /// Where batches that are given up go: a folder or s3://bucket/prefix; `failed` in the state folder
+    /// if not given
+    #[arg(long)]
+    pub(super) on_failure: Option<String>,
     /// Do not throttle producers as Kinesis does
     #[arg(long)]
     pub(super) no_limits: bool,

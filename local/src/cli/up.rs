@@ -8,8 +8,10 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use weir::clock::{Clock, SystemClock};
+use weir::commit::LakeStore;
 
 use crate::runtime::function::Program;
+use crate::runtime::poller::Destination;
 use crate::runtime::{HostedFunction, Running, UpConfig, up};
 
 use super::args::{Global, UpArgs};
@@ -56,6 +58,9 @@ pub(super) async fn run(global: &Global, args: &UpArgs) -> Result<ExitCode> {
     config.mapping.window = args.window;
     config.mapping.parallelization_factor = args.parallelization_factor;
     config.mapping.policy.tumbling_window = args.tumbling_window;
+    config.mapping.policy.maximum_retry_attempts = Some(args.retries);
+    config.mapping.policy.bisect = !args.no_bisect;
+    config.destination = args.on_failure.as_deref().map(destination).transpose()?;
     config.report = Arc::new(|line: &str| eprintln!("{line}"));
     let mut function = HostedFunction::new(program(&lake, &args.tables, &args.state)?);
     function.verbose = global.verbose;
@@ -69,6 +74,19 @@ pub(super) async fn run(global: &Global, args: &UpArgs) -> Result<ExitCode> {
         () = running.stop() => Ok(ExitCode::SUCCESS),
         stop = wait_for_stop() => stop.map(|()| ExitCode::from(130)),
     }
+}
+
+/// Whole invocation records, as the service writes them to a bucket.
+fn destination(place: &str) -> Result<Destination> {
+    if !place.starts_with("s3://") {
+        let folder = place.strip_prefix("file://").unwrap_or(place);
+        return Destination::folder(folder.into())
+            .with_context(|| format!("could not make --on-failure {place}"));
+    }
+    let store = LakeStore::open(place.trim_end_matches('/'), &store_options())?;
+    let prefix = store.path("")?.to_string();
+    let bucket = place.trim_end_matches('/').trim_end_matches(&prefix).trim_end_matches('/');
+    Ok(Destination::Objects { store: store.object_store(), prefix, location: bucket.to_owned() })
 }
 
 fn greet(lake: &Lake, stream: &str, table: &str, running: &Running) {

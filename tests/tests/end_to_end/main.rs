@@ -7,6 +7,7 @@ mod ingest;
 mod producers;
 mod programs;
 mod quarantine;
+mod replay_s3;
 mod s3;
 mod soak;
 mod up;

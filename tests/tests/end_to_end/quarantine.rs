@@ -13,7 +13,7 @@ use weir_tests::python::Python;
 use weir_tests::{process, readers};
 
 /// The table with bounds for `n`.
-fn apply(lake: &Lake, max: u32) {
+pub(crate) fn apply(lake: &Lake, max: u32) {
     let folder = lake.path().join("definitions");
     std::fs::create_dir_all(&folder).unwrap();
     let definition = json!({"Name": "readings", "TableType": "EXTERNAL_TABLE",
@@ -41,7 +41,7 @@ fn replay(lake: &Lake, flags: &[&str]) -> Value {
     answer(lake.weir(["quarantine", "replay", "--json"]).args(flags))
 }
 
-fn counts(lake: &Lake) -> (i64, i64) {
+pub(crate) fn counts(lake: &Lake) -> (i64, i64) {
     let count = |table: &str| lake.number(&format!("select count(*) as n from {table}"));
     (count("readings"), count("quarantine"))
 }
