@@ -22,7 +22,7 @@ use crate::runtime::{HostedFunction, Running, UpConfig, up};
 use super::args::{DemoArgs, Global};
 use super::lake::{Lake, store_options};
 use super::output::{count, megabytes, table};
-use super::up::{drained, program};
+use super::up::{drained, program, wait_for_stop};
 
 /// Most records and bytes of one PutRecords
 /// (<https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html>).
@@ -37,6 +37,18 @@ struct Sent {
 }
 
 pub(super) async fn run(global: &Global, args: &DemoArgs) -> Result<ExitCode> {
+    // Dropped in the middle, the demo takes its processes and its folder with it.
+    tokio::select! {
+        done = show(global, args) => done,
+        stop = wait_for_stop() => {
+            stop?;
+            eprintln!("stopped; nothing is left behind but what --keep names");
+            Ok(ExitCode::from(130))
+        }
+    }
+}
+
+async fn show(global: &Global, args: &DemoArgs) -> Result<ExitCode> {
     let started = Instant::now();
     // Goes with the demo, unless a folder is given.
     let scratch =

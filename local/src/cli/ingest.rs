@@ -110,6 +110,9 @@ fn summary(global: &Global, source: &Source, table: &str, progress: &Progress, t
     if blank > 0 {
         println!("  {} blank lines", count(blank));
     }
+    if dead > 0 && rows == 0 && skipped == 0 {
+        println!("  no line of it fits {table}: is it the right file, and one JSON object a line?");
+    }
     if dead > 0 {
         println!(
             "  see why: weir query \"select reason, path, expected, found, count(*) from quarantine where source_table = '{table}' group by 1, 2, 3, 4\""

@@ -103,7 +103,8 @@ See it:
 Ctrl-C stops; nothing is lost.", lake.url);
 }
 
-async fn wait_for_stop() -> Result<()> {
+/// Ctrl-C or SIGTERM.
+pub(super) async fn wait_for_stop() -> Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate()).context("could not watch for SIGTERM")?;
     tokio::select! {

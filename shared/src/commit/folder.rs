@@ -16,20 +16,24 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::ops::Range;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::stream::BoxStream;
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    Attributes, CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
+    ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
+
+/// Objects up to this size are read without a thread.
+const SMALL_BYTES: u64 = 64 << 10;
 
 /// A folder. Clones share what they know.
 #[derive(Debug, Clone)]
@@ -46,6 +50,28 @@ impl DurableFolder {
         let files = Arc::new(LocalFileSystem::new_with_prefix(folder)?);
         let root = fs::canonicalize(folder).map_err(failed)?.into();
         Ok(Self { files, root, flushed: Arc::default() })
+    }
+
+    /// A small object, read where it is asked for: definitions and commits are read one after the
+    /// other, and at a cold start the threads of the blocking pool would cost more than the reads.
+    fn read_small(&self, location: &Path) -> Result<Option<GetResult>> {
+        let mut file = File::open(self.files.path_to_filesystem(location)?).map_err(failed)?;
+        let about = file.metadata().map_err(failed)?;
+        if !about.is_file() || about.len() > SMALL_BYTES {
+            return Ok(None);
+        }
+        let mut bytes = Vec::with_capacity(about.len() as usize);
+        file.read_to_end(&mut bytes).map_err(failed)?;
+        let meta = ObjectMeta {
+            location: location.clone(),
+            last_modified: about.modified().map_err(failed)?.into(),
+            size: bytes.len() as u64,
+            e_tag: None,
+            version: None,
+        };
+        let range = 0..meta.size;
+        let payload = GetResultPayload::Stream(stream::iter([Ok(Bytes::from(bytes))]).boxed());
+        Ok(Some(GetResult { payload, meta, range, attributes: Attributes::default() }))
     }
 
     fn put(&self, path: &FilePath, payload: &PutPayload, replace: bool) -> Result<()> {
@@ -85,6 +111,14 @@ impl DurableFolder {
         flushed().extend(folder.ancestors().take_while(|f| **f != *self.root).map(FilePath::to_path_buf));
         Ok(())
     }
+}
+
+/// Asks for the whole object, whatever it is.
+fn is_plain(options: &GetOptions) -> bool {
+    let GetOptions { range, head, version, if_match, if_none_match, .. } = options;
+    let since = options.if_modified_since.is_some() || options.if_unmodified_since.is_some();
+    let conditions = if_match.is_some() || if_none_match.is_some() || since;
+    range.is_none() && !head && version.is_none() && !conditions
 }
 
 fn flush(folder: &FilePath) -> io::Result<()> {
@@ -146,7 +180,11 @@ impl ObjectStore for DurableFolder {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        self.files.get_opts(location, options).await
+        match is_plain(&options).then(|| self.read_small(location)) {
+            Some(Ok(Some(found))) => Ok(found),
+            // Large, or the answer is an error that `object_store` words.
+            _ => self.files.get_opts(location, options).await,
+        }
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {

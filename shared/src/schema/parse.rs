@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::parameters::{self, Level, PARTITION_PREFIX, Parameters, SCHEMA_HASH};
@@ -403,17 +402,19 @@ fn choice<T: Copy>(given: &Parameters, name: &str, choices: &[(&str, T)]) -> Res
 /// 16 hex digits of SHA-256 over what decides how records become rows: names, types and `weir.*`
 /// parameters of the own columns and the keys, and the table's `weir.*` parameters.
 fn schema_hash(own: &[ColumnInput], input: &TableInput) -> String {
-    let settings = |parameters: &Parameters| -> Vec<(String, String)> {
-        let weir = parameters.iter().filter(|(name, _)| name.starts_with("weir.") && *name != SCHEMA_HASH);
-        weir.map(|(name, value)| (name.clone(), value.clone())).collect()
-    };
-    let columns = |columns: &[ColumnInput]| -> Vec<serde_json::Value> {
+    fn settings(parameters: &Parameters) -> Vec<(&String, &String)> {
+        parameters.iter().filter(|(name, _)| name.starts_with("weir.") && *name != SCHEMA_HASH).collect()
+    }
+    type Canonical<'a> = (&'a str, String, Vec<(&'a String, &'a String)>);
+    fn columns(columns: &[ColumnInput]) -> Vec<Canonical<'_>> {
         let canonical = |c: &ColumnInput| c.ty.parse::<HiveType>().map_or(c.ty.clone(), |ty| ty.to_string());
-        columns.iter().map(|c| json!([c.name, canonical(c), settings(&c.parameters)])).collect()
-    };
-    let canonical =
-        json!([columns(own), columns(&input.partition_keys), settings(&input.parameters)]).to_string();
-    Sha256::digest(canonical).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        columns.iter().map(|c| (c.name.as_str(), canonical(c), settings(&c.parameters))).collect()
+    }
+    let all = (columns(own), columns(&input.partition_keys), settings(&input.parameters));
+    // Text has no value that JSON lacks.
+    let canonical = serde_json::to_vec(&all).unwrap_or_default();
+    let digest = Sha256::digest(canonical);
+    format!("{:016x}", u64::from_be_bytes(digest[..8].try_into().unwrap_or_default()))
 }
 
 fn check_hash(given: &Parameters, version: &str) -> Result<(), String> {
