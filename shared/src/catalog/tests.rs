@@ -221,7 +221,8 @@ async fn the_shipped_definitions_apply_to_an_empty_catalog() {
     let catalog = memory();
     let changes = plan_apply(&definitions, &catalog, LAKE).await.unwrap();
     assert!(changes.iter().all(|c| c.change == Change::Create), "{changes:?}");
-    assert_eq!(apply(&changes, &catalog).await.unwrap(), 7);
+    assert!(definitions.len() >= 7);
+    assert_eq!(apply(&changes, &catalog).await.unwrap(), definitions.len());
     for table in catalog.tables().await.unwrap() {
         catalog.table(&table).await.unwrap();
     }
