@@ -34,8 +34,6 @@ pub enum Reason {
     Envelope,
     /// No table takes this record (`weir.route`).
     NoRoute,
-    /// The same key twice where that is ambiguous (map keys).
-    DuplicateKey,
 }
 
 impl Reason {
@@ -56,7 +54,6 @@ impl Reason {
             Reason::Compression => "compression",
             Reason::Envelope => "envelope",
             Reason::NoRoute => "no_route",
-            Reason::DuplicateKey => "duplicate_key",
         }
     }
 }

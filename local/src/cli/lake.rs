@@ -9,6 +9,9 @@ use weir::catalog::{Catalog, Change, FolderCatalog, apply, plan_apply, read_defi
 use weir::commit::LakeStore;
 use weir::schema::TableInput;
 
+use crate::runtime::poller::kinesis::Kinesis;
+use crate::runtime::poller::signature::Keys;
+
 use super::args::Global;
 
 /// Definitions that the program carries, for use outside of a checkout.
@@ -34,6 +37,24 @@ pub(super) struct Lake {
 /// Environment of the object store, read through the function's own list.
 pub(super) fn store_options() -> Vec<(String, String)> {
     weir_functions::context::store_options(weir_functions::context::process_env)
+}
+
+/// A client of the Kinesis endpoint that a flag names, which signs if there are keys.
+pub(super) fn kinesis(endpoint: &str) -> Result<Kinesis> {
+    let kinesis = Kinesis::new(endpoint)?;
+    match Keys::of(&store_options(), endpoint) {
+        Some(keys) => Ok(kinesis.signed(keys)),
+        None if is_here(endpoint) => Ok(kinesis),
+        None => bail!(
+            "--endpoint {endpoint} wants signed requests: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        ),
+    }
+}
+
+/// Whether an endpoint is on this machine, as that of `weir up`.
+pub(super) fn is_here(endpoint: &str) -> bool {
+    let url = url::Url::parse(endpoint).ok();
+    matches!(url.as_ref().and_then(url::Url::host_str), Some("127.0.0.1" | "localhost" | "[::1]"))
 }
 
 /// The address of a lake: paths become file:/// addresses.

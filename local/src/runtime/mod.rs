@@ -8,7 +8,7 @@
 //! <state>/poller/    checkpoints.json           the event source mapping
 //! <state>/failed/    aws/lambda/<mapping>/…     batches that were given up (default destination)
 //! <state>/status.json                           what `status` of another process reads
-//! <state>/function.log                          output of the function's processes
+//! <state>/function.log                          output of the function's processes, 64 MB at most; function.log.1 before it
 //! ```
 
 pub mod endpoint;

@@ -107,10 +107,14 @@ pub(crate) fn push_number(
             let Some(v) = parsed else { return refuse(Reason::OutOfRange) };
             real_bounds(rules, v, text)?;
             if matches!(kind, LeafKind::Double) {
+                if is_bent(text, v) {
+                    return refuse(Reason::OutOfRange);
+                }
                 leaf.push_f64(v, rep);
             } else {
                 // From the text, not from the double: rounding twice can end at the wrong neighbour.
                 let narrow = fast_float2::parse::<f32, _>(text).ok().filter(|v| v.is_finite());
+                let narrow = narrow.filter(|v| !is_bent(text, f64::from(*v)));
                 let Some(narrow) = narrow else { return refuse(Reason::OutOfRange) };
                 leaf.push_f32(narrow, rep);
             }
@@ -298,6 +302,16 @@ fn whole_bounds(rules: Option<&Rules>, v: i128, text: &[u8]) -> Checked {
     let below = matches!(rules.min, Some(Bound::Whole(min)) if v < min);
     let above = matches!(rules.max, Some(Bound::Whole(max)) if v > max);
     bounds_verdict(below, above, text)
+}
+
+/// Whether a whole number is written in digits alone, as identifiers and counts are, and the column
+/// would hold another one. With a point or an exponent a number is a measure, and the nearest is right.
+fn is_bent(text: &[u8], held: f64) -> bool {
+    /// Any whole number of so few bytes is held exactly, by a `float` too.
+    const ALWAYS_EXACT: usize = 7;
+    text.len() > ALWAYS_EXACT
+        && !text.iter().any(|b| matches!(b, b'.' | b'e' | b'E'))
+        && number::integer(text) != Some(held as i128)
 }
 
 #[inline]

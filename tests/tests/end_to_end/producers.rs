@@ -162,6 +162,23 @@ fn batches_are_cut_to_fit_and_a_record_that_fits_no_event_is_kept() {
     for part in ["weir up does not run", "shardId-000000000000", "PayloadSizeExceeded", "state/failed/"] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
+
+    // What the mapping kept in its folder comes in once.
+    for new_rows in [1, 0] {
+        let replay = [
+            "quarantine",
+            "replay",
+            "--from-failures",
+            "--table",
+            "clickstream",
+            "--json",
+            "--state",
+            &state,
+        ];
+        let answer: Value = serde_json::from_str(&process::run(&mut host.lake.weir(replay))).unwrap();
+        assert_eq!((&answer["batches"], &answer["rows"]), (&json!(1), &json!(new_rows)), "{answer}");
+    }
+    assert_eq!(host.lake.number("select count(*) as n from clickstream"), 15);
 }
 
 #[test]

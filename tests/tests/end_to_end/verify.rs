@@ -172,3 +172,62 @@ fn a_stream_is_compared_with_the_commits_record_by_record() {
     assert!(kinds.contains(&"missing_range".to_owned()), "{kinds:?}");
     assert!(up.stop(Duration::from_secs(30)).success());
 }
+
+#[test]
+fn an_endpoint_that_wants_signed_requests_is_read_with_the_keys_of_the_environment() {
+    let Some(python) = Python::get() else { return };
+    let lake = Lake::with_tables();
+    let (port, gate) = (process::free_port(), process::free_port());
+    let host = crate::up::start(&lake, port);
+    crate::up::put(&python, &lake, &format!("http://127.0.0.1:{port}"), 0, 50);
+    let rows = || lake.number("select count(*) as n from clickstream");
+    assert!(process::wait_until(Duration::from_secs(30), || rows() == 50), "{}", host.written());
+    let mut signed_only = python.tool("python");
+    signed_only.arg(weir_tests::place::checkout().join("tests/producers/signed_only.py"));
+    signed_only.args([
+        &gate.to_string(),
+        &format!("http://127.0.0.1:{port}"),
+        "AKID",
+        "of us both",
+        "eu-west-1",
+    ]);
+    let gatekeeper = Running::start(&mut signed_only, &lake.path().join("gate.log"));
+    assert!(
+        process::wait_until(Duration::from_secs(30), || process::accepts(gate)),
+        "{}",
+        gatekeeper.written()
+    );
+    let state = lake.path().join("state");
+    let asked = |secret: Option<&str>| {
+        let mut verify = lake.weir(["verify", "--stream", "clickstream", "--endpoint"]);
+        verify
+            .arg(format!("http://127.0.0.1:{gate}"))
+            .arg("--state")
+            .arg(&state)
+            .env("AWS_REGION", "eu-west-1");
+        if let Some(secret) = secret {
+            verify.env("AWS_ACCESS_KEY_ID", "AKID").env("AWS_SECRET_ACCESS_KEY", secret);
+        }
+        let output = process::output(&mut verify);
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, said) = asked(Some("of us both"));
+    assert!(
+        code == Some(0) && said.contains("50 records: 50 are committed"),
+        "{said}\n{}",
+        gatekeeper.written()
+    );
+    for secret in [Some("another"), None] {
+        let (code, said) = asked(secret);
+        assert!(code == Some(1) && said.contains("InvalidSignatureException"), "{said}");
+    }
+    let mut far =
+        lake.weir(["verify", "--stream", "s", "--endpoint", "https://kinesis.eu-west-1.amazonaws.com"]);
+    for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
+        far.env_remove(name);
+    }
+    let refused = process::output(&mut far);
+    let text = String::from_utf8(refused.stderr).unwrap();
+    assert!(refused.status.code() == Some(1) && text.contains("set AWS_ACCESS_KEY_ID"), "{text}");
+    assert!(host.stop(Duration::from_secs(30)).success());
+}

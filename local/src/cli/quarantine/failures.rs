@@ -23,10 +23,9 @@ use weir::replay::failures::{FailedBatch, event_of, read};
 use weir::unpack::{UnpackLimits, Unpacker};
 
 use crate::runtime::poller::envelope::{Names, record_json};
-use crate::runtime::poller::kinesis::Kinesis;
 
 use super::super::args::{FailuresArgs, Global, WhichLetters};
-use super::super::lake::{Lake, address, store_options};
+use super::super::lake::{Lake, address, kinesis, store_options};
 use super::super::output::{count, table};
 
 /// Records asked of the stream at once.
@@ -204,7 +203,7 @@ impl Importer {
     /// The records between the batch's positions, as the stream has them now. With several lanes a
     /// shard, records of other batches stand between them: they are committed, or soon would be.
     async fn ask_stream(&mut self, endpoint: &str, batch: &FailedBatch) -> Result<()> {
-        let kinesis = Kinesis::new(endpoint)?;
+        let kinesis = kinesis(endpoint)?;
         let stream = batch.stream();
         let found =
             kinesis.describe(stream).await.with_context(|| format!("stream {stream} at {endpoint}"))?;

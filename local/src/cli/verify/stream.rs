@@ -8,6 +8,7 @@ use weir::naming::{ChainKey, stream_key};
 use weir::record::{SequenceNumber, Shard};
 use weir::verify::{ChainReport, Compared, Finding, Kind, Sink, StreamComparison, Verifier};
 
+use crate::cli::lake::{is_here, kinesis};
 use crate::runtime::poller::kinesis::{From, Kinesis};
 
 /// Most records of one GetRecords (a quota of Kinesis).
@@ -26,11 +27,18 @@ pub(super) struct Stream {
 impl Stream {
     /// The stream of that endpoint, in the incarnation that the state folder names.
     pub(super) async fn open(endpoint: &str, name: &str, state: &Path) -> Result<Self> {
-        let kinesis = Kinesis::new(endpoint)?;
+        let kinesis = kinesis(endpoint)?;
         let described = kinesis.describe(name).await;
         let described = described.with_context(|| format!("could not reach stream {name} at {endpoint}"))?;
         let file = state.join("stream-identity");
-        let identity = std::fs::read_to_string(&file).with_context(|| {
+        let kept = match std::fs::read_to_string(&file) {
+            // A deployed function asks the stream when it was made.
+            Err(_) if !is_here(endpoint) => {
+                Ok(format!("{:.0}", described.stream_creation_timestamp * 1_000.0))
+            }
+            kept => kept,
+        };
+        let identity = kept.with_context(|| {
             format!("could not read {}, which tells the stream from others of its name; give the state folder of `weir up` with --state", file.display())
         })?;
         let key = stream_key(name, &format!("{}{identity}", described.stream_arn));

@@ -2,12 +2,12 @@
 //! Lambda Runtime API; a process serves one invocation after the other until it dies, is killed for
 //! taking too long, or the host ends.
 
+mod log;
 mod process;
 mod slot;
 #[cfg(test)]
 mod tests;
 
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,6 +21,7 @@ use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 use weir::clock::Clock;
 
 use super::poller::{Invoke, InvokeOutcome, uuid_form};
+use log::{LogFile, MOST_BYTES};
 pub use process::Program;
 use process::{Output, Process, Starter};
 use slot::{Reply, Slot};
@@ -78,8 +79,8 @@ impl FunctionHost {
         let file = match &config.log_file {
             None => None,
             Some(path) => {
-                let open = File::options().create(true).append(true).open(path);
-                let file = open.with_context(|| format!("could not open the log file {}", path.display()))?;
+                let file = LogFile::open(path, MOST_BYTES);
+                let file = file.with_context(|| format!("could not open the log file {}", path.display()))?;
                 Some(Arc::new(Mutex::new(file)))
             }
         };

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
@@ -13,6 +12,8 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+
+use super::log::LogFile;
 
 /// The program to start.
 #[derive(Debug, Clone)]
@@ -28,7 +29,7 @@ pub struct Program {
 /// Where lines of a function's output go.
 #[derive(Clone)]
 pub(super) struct Output {
-    pub(super) file: Option<Arc<Mutex<File>>>,
+    pub(super) file: Option<Arc<Mutex<LogFile>>>,
     pub(super) echo: bool,
     /// Causes shown since an invocation last succeeded: an outage is shown once, not at every try.
     pub(super) shown: Arc<Mutex<BTreeSet<String>>>,
@@ -37,9 +38,7 @@ pub(super) struct Output {
 impl Output {
     fn line(&self, line: &str) {
         if let Some(file) = &self.file {
-            let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
-            // A full disk must not stop the function; its data has its own way to say so.
-            let _ = writeln!(file, "{line}");
+            file.lock().unwrap_or_else(PoisonError::into_inner).line(line);
         }
         if self.echo {
             let _ = writeln!(std::io::stderr(), "{line}");

@@ -1,12 +1,15 @@
-//! The few Kinesis calls that a reader makes, as plain JSON over HTTP. The signature is a fixed
-//! text: the embedded endpoint wants its form and does not check it.
+//! The few Kinesis calls that a reader makes, as plain JSON over HTTP. Without keys the signature is
+//! a fixed text: the embedded endpoint wants its form and does not check it.
 
 use std::time::Duration;
 
+use reqwest::header::{HeaderMap, HeaderValue};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use weir::clock::EpochMicros;
+
+use super::signature::Keys;
 
 const TARGET: &str = "Kinesis_20131202";
 const AUTHORIZATION: &str = "AWS4-HMAC-SHA256 Credential=local/20200101/us-east-1/kinesis/aws4_request, \
@@ -36,6 +39,7 @@ impl std::error::Error for CallFailed {}
 pub struct Kinesis {
     http: reqwest::Client,
     url: String,
+    keys: Option<Keys>,
 }
 
 /// A stream as it describes itself.
@@ -145,19 +149,25 @@ impl Kinesis {
     pub fn new(url: &str) -> Result<Self, CallFailed> {
         let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).no_proxy().build();
         let http = http.map_err(|e| CallFailed::unreached("open a client", &e))?;
-        Ok(Self { http, url: url.to_owned() })
+        Ok(Self { http, url: url.trim_end_matches('/').to_owned(), keys: None })
+    }
+
+    /// The same, with requests signed by these keys.
+    pub fn signed(mut self, keys: Keys) -> Self {
+        self.keys = Some(keys);
+        self
     }
 
     /// One call: `operation` is the API's name, its answer may be empty.
     pub async fn call(&self, operation: &'static str, body: &Value) -> Result<Vec<u8>, CallFailed> {
-        let request = self
-            .http
-            .post(&self.url)
-            .header("content-type", "application/x-amz-json-1.1")
-            .header("x-amz-target", format!("{TARGET}.{operation}"))
-            .header("x-amz-date", "20200101T000000Z")
-            .header("authorization", AUTHORIZATION)
-            .body(body.to_string());
+        let body = body.to_string();
+        let headers = self.headers(operation, &body);
+        let headers = headers.map_err(|message| CallFailed {
+            operation,
+            kind: "cannot be signed:".to_owned(),
+            message,
+        })?;
+        let request = self.http.post(format!("{}/", self.url)).headers(headers).body(body);
         let response = request.send().await.map_err(|e| CallFailed::unreached(operation, &e))?;
         let status = response.status();
         let bytes = response.bytes().await.map_err(|e| CallFailed::unreached(operation, &e))?;
@@ -169,6 +179,19 @@ impl Kinesis {
         let kind = text("__type").rsplit('#').next().unwrap_or_default().to_owned();
         let kind = if kind.is_empty() { status.to_string() } else { kind };
         Err(CallFailed { operation, kind, message: text("message") })
+    }
+
+    fn headers(&self, operation: &str, body: &str) -> Result<HeaderMap, String> {
+        let mut headers = HeaderMap::new();
+        headers.insert("content-type", HeaderValue::from_static("application/x-amz-json-1.1"));
+        let target = HeaderValue::try_from(format!("{TARGET}.{operation}")).map_err(|e| e.to_string())?;
+        headers.insert("x-amz-target", target);
+        if let Some(keys) = &self.keys {
+            return keys.sign(&self.url, headers, body);
+        }
+        headers.insert("x-amz-date", HeaderValue::from_static("20200101T000000Z"));
+        headers.insert("authorization", HeaderValue::from_static(AUTHORIZATION));
+        Ok(headers)
     }
 
     async fn ask<T: DeserializeOwned>(&self, operation: &'static str, body: &Value) -> Result<T, CallFailed> {

@@ -19,6 +19,7 @@ mod lane;
 #[cfg(test)]
 mod recorded;
 mod shard;
+pub mod signature;
 pub mod state;
 mod status;
 #[cfg(test)]

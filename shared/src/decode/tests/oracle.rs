@@ -230,13 +230,16 @@ fn outcome(batch: Option<RecordBatch>) -> Outcome {
 
 /// Where the two differ on purpose: type, value as written, what Weir does, what `arrow-json` does
 /// (`!` is a refusal). Weir bends no value, and takes what JSON says in any notation.
-const DIFFERENCES: [(&str, &str, &str, &str); 25] = [
+const DIFFERENCES: [(&str, &str, &str, &str); 28] = [
     ("int", "1.5", "!", "1"),
     ("int", "\"7\"", "!", "7"),
     ("bigint", "9007199254740993.0", "9007199254740993", "9007199254740992"),
     ("bigint", "9223372036854775807e0", "9223372036854775807", "!"),
     ("bigint", "-9223372036854775809", "!", "-9223372036854775808"),
     ("float", "1e39", "!", "inf"),
+    ("float", "16777217", "!", "16777216.0"),
+    ("double", "9007199254740993", "!", "9007199254740992.0"),
+    ("double", "-100000000000000000000000000000000000000001", "!", "-1e41"),
     ("double", "1e999", "!", "inf"),
     ("double", "\"1.5\"", "!", "1.5"),
     ("decimal(5,2)", "1.239", "!", "1.23"),
