@@ -1,10 +1,14 @@
 //! Environment → [`Config`]: read once, at init. A setting that cannot be used is named, with an
 //! example that works. Nothing else in the functions reads the environment.
 
+mod close;
+
 use std::fmt;
 use std::time::Duration;
 
 use weir::{Error, Result};
+
+pub use close::CloseConfig;
 
 /// Everything a function is told from outside.
 #[derive(Debug, Clone, PartialEq, Eq)]

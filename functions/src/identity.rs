@@ -11,16 +11,13 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use object_store::aws::{AwsAuthorizer, AwsCredential};
-use object_store::client::{
-    ClientOptions, HttpClient, HttpConnector, HttpRequest, HttpRequestBody, ReqwestConnector,
-};
-use object_store::{ClientConfigKey, HeaderValue};
+use object_store::client::{HttpClient, HttpRequest};
 use serde::Deserialize;
 use weir::clock::EpochMicros;
 use weir::{Error, Result};
 
 use crate::context::{AwsSettings, Config, LakeAddress, StreamIdentity};
+use crate::kinesis::{self, endpoint};
 
 /// How long an answer is taken as it is. Who deletes a stream, makes it again and maps it to the
 /// function waits this long in between (docs/OPERATIONS.md).
@@ -56,6 +53,16 @@ impl StreamIdentities {
                 Source::Fixed(String::new())
             }
             (StreamIdentity::Ask, LakeAddress::S3 { .. }) => Self::asking(config.aws.clone()),
+        };
+        Self { source, known: HashMap::new() }
+    }
+
+    /// As these settings say, for a lake in the cloud.
+    pub fn set(identity: &StreamIdentity, aws: AwsSettings) -> Self {
+        let source = match identity {
+            StreamIdentity::Set(identity) => Source::Fixed(identity.clone()),
+            StreamIdentity::ArnOnly => Source::Fixed(String::new()),
+            StreamIdentity::Ask => Self::asking(aws),
         };
         Self { source, known: HashMap::new() }
     }
@@ -116,7 +123,7 @@ async fn ask(aws: &AwsSettings, client: &mut Option<HttpClient>, stream_arn: &st
     };
     let endpoint = endpoint(aws, stream_arn).map_err(|e| failed(e.into()))?;
     if client.is_none() {
-        *client = Some(connect(&endpoint).map_err(|e| failed(e.into()))?);
+        *client = Some(kinesis::connect(&endpoint, PATIENCE).map_err(|e| failed(e.into()))?);
     }
     let Some(client) = client else { return Err(failed("no client".into())) };
     let request = request(aws, &endpoint, stream_arn).map_err(|e| failed(e.into()))?;
@@ -131,48 +138,10 @@ async fn ask(aws: &AwsSettings, client: &mut Option<HttpClient>, stream_arn: &st
     Ok(format!("{:.0}", answer.stream_description_summary.stream_creation_timestamp * 1_000.0))
 }
 
-fn region(stream_arn: &str) -> Option<&str> {
-    stream_arn.split(':').nth(3).filter(|region| !region.is_empty())
-}
-
-fn endpoint(aws: &AwsSettings, stream_arn: &str) -> std::result::Result<String, String> {
-    let set = aws.get("AWS_ENDPOINT_URL_KINESIS").or_else(|| aws.get("AWS_ENDPOINT_URL"));
-    if let Some(endpoint) = set {
-        return Ok(endpoint.trim_end_matches('/').to_owned());
-    }
-    let region = region(stream_arn).ok_or("the ARN names no region")?;
-    let suffix = if stream_arn.starts_with("arn:aws-cn:") { ".cn" } else { "" };
-    Ok(format!("https://kinesis.{region}.amazonaws.com{suffix}"))
-}
-
-fn connect(endpoint: &str) -> object_store::Result<HttpClient> {
-    let allow_http = endpoint.starts_with("http://").to_string();
-    let options = ClientOptions::new()
-        .with_timeout(PATIENCE)
-        .with_connect_timeout(PATIENCE)
-        .with_config(ClientConfigKey::AllowHttp, allow_http);
-    ReqwestConnector::default().connect(&options)
-}
-
 fn request(aws: &AwsSettings, endpoint: &str, arn: &str) -> std::result::Result<HttpRequest, String> {
-    let key = |name: &str| aws.get(name).map(str::to_owned).ok_or(format!("{name} is not set"));
-    let credential = AwsCredential {
-        key_id: key("AWS_ACCESS_KEY_ID")?,
-        secret_key: key("AWS_SECRET_ACCESS_KEY")?,
-        token: key("AWS_SESSION_TOKEN").ok(),
-    };
     // The name alone is the caller's own account's stream; some endpoints know nothing but names.
-    let name = arn.rsplit('/').next().unwrap_or_default();
-    let body = serde_json::json!({"StreamARN": arn, "StreamName": name}).to_string();
-    let mut request = HttpRequest::new(HttpRequestBody::from(body));
-    *request.method_mut() = "POST".parse().map_err(|_| "no method")?;
-    *request.uri_mut() = format!("{endpoint}/").parse().map_err(|e| format!("{endpoint}: {e}"))?;
-    let headers = request.headers_mut();
-    headers.insert("content-type", HeaderValue::from_static("application/x-amz-json-1.1"));
-    headers.insert("x-amz-target", HeaderValue::from_static("Kinesis_20131202.DescribeStreamSummary"));
-    let region = region(arn).ok_or("the ARN names no region")?;
-    AwsAuthorizer::new(&credential, "kinesis", region).authorize(&mut request, None);
-    Ok(request)
+    let body = serde_json::json!({"StreamARN": arn, "StreamName": kinesis::name(arn)});
+    kinesis::request(aws, endpoint, arn, "DescribeStreamSummary", &body)
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use weir::record::SequenceNumber;
 use weir::unpack::{UnpackLimits, Unpacker};
 use weir::{Error, Result};
 
-use crate::context::{Config, Reserve};
+use crate::context::{self, Config, Reserve};
 use crate::emf::InvocationLine;
 use crate::runtime;
 
@@ -223,10 +223,20 @@ pub(crate) fn chain(error: &Error) -> String {
 /// Run the function in this process until the service stops it: read the environment, connect what
 /// `connect` makes of it, poll. The binary that is deployed and the local runtime both call it.
 pub fn run_ingest<P: Process + 'static>(connect: impl AsyncFnOnce(&Config) -> Result<P>) -> ExitCode {
-    runtime::run(async |config: &Config| {
-        let process = connect(config).await?;
-        Ok(Handler::new(config, process, weir::clock::SystemClock))
+    runtime::run(async || {
+        let config = Config::from_env(context::process_env)?;
+        let process = connect(&config).await?;
+        Ok(Handler::new(&config, process, weir::clock::SystemClock))
     })
+}
+
+impl<P: Process, C: Clock> runtime::Serve for Handler<P, C> {
+    type Answer = Answer;
+
+    async fn serve(&mut self, body: &[u8], invocation: &Invocation) -> runtime::Served<Answer> {
+        let Outcome { answer, line } = self.handle(body, invocation).await;
+        runtime::Served { answer, line }
+    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use weir::event::{ParsedEvent, Source};
 use weir::metrics::{BatchMetrics, RequestCounts, StageTimes};
 use weir::pipeline::{Attempt, Ingest};
 
-use crate::context::{CatalogAddress, Config};
+use crate::context::{AwsSettings, CatalogAddress, Config, LakeAddress};
 use crate::identity::StreamIdentities;
 use crate::ingest::{Process, Processed};
 
@@ -31,10 +31,30 @@ pub struct LakeProcess {
 /// # Errors
 /// A lake or catalog that cannot be opened, a table that is not there: init fails with its name.
 pub async fn connect(config: &Config) -> Result<LakeProcess> {
-    let options: Vec<_> = config.aws.0.iter().map(|(k, v)| (k.to_lowercase(), v.clone())).collect();
-    let url = config.lake.url();
+    let (lake, catalog) = open(&config.lake, &config.catalog, &config.aws).await?;
+    let mut tables = Vec::new();
+    for table in &config.tables {
+        tables.push(catalog.table(table).await?);
+    }
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let identities = StreamIdentities::new(config);
+    let ingest = Ingest::new(lake, catalog, tables, String::new(), clock.clone())
+        .with_consumer(config.consumer.clone());
+    // The hasher's keys are random in each process.
+    let nonce = std::hash::RandomState::new().build_hasher().finish();
+    Ok(LakeProcess { ingest, identities, clock, nonce, attempts: 0 })
+}
+
+/// The lake and its catalog.
+pub(crate) async fn open(
+    address: &LakeAddress,
+    catalog: &CatalogAddress,
+    aws: &AwsSettings,
+) -> Result<(LakeStore, Arc<dyn Catalog>)> {
+    let options: Vec<_> = aws.0.iter().map(|(k, v)| (k.to_lowercase(), v.clone())).collect();
+    let url = address.url();
     let lake = LakeStore::open(&url, &options)?;
-    let catalog: Arc<dyn Catalog> = match &config.catalog {
+    let catalog: Arc<dyn Catalog> = match catalog {
         CatalogAddress::InLake => {
             Arc::new(FolderCatalog::new(lake.object_store(), lake.path("")?, url.clone()))
         }
@@ -52,17 +72,7 @@ pub async fn connect(config: &Config) -> Result<LakeProcess> {
             });
         }
     };
-    let mut tables = Vec::new();
-    for table in &config.tables {
-        tables.push(catalog.table(table).await?);
-    }
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let identities = StreamIdentities::new(config);
-    let ingest = Ingest::new(lake, catalog, tables, String::new(), clock.clone())
-        .with_consumer(config.consumer.clone());
-    // The hasher's keys are random in each process.
-    let nonce = std::hash::RandomState::new().build_hasher().finish();
-    Ok(LakeProcess { ingest, identities, clock, nonce, attempts: 0 })
+    Ok((lake, catalog))
 }
 
 impl Process for LakeProcess {

@@ -2,11 +2,13 @@
 //! Lambda functions: thin shells over [`weir`], each also callable in the process of the local runtime.
 //!
 //! A function reads its environment once ([`context`]), hands each event to the library and prints one
-//! line an invocation ([`emf`]). No payload is ever printed.
+//! line an invocation ([`emf`], [`close`]). No payload is ever printed.
 
+pub mod close;
 pub mod context;
 pub mod emf;
 pub mod identity;
 pub mod ingest;
+mod kinesis;
 pub mod lake;
 mod runtime;

@@ -1,6 +1,7 @@
 //! The Lambda Runtime API around a handler: one thread, one invocation at a time, bodies taken as bytes.
 
 use std::cell::{Cell, RefCell};
+use std::future::Future;
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::process::ExitCode;
@@ -10,19 +11,33 @@ use std::time::Duration;
 use bytes::Bytes;
 use lambda_runtime::tower::util::MapRequestLayer;
 use lambda_runtime::{Diagnostic, LambdaEvent, LambdaInvocation, Runtime, service_fn};
+use serde::Serialize;
 use serde::de::IgnoredAny;
-use weir::clock::{Clock, EpochMicros};
+use weir::clock::EpochMicros;
 use weir::{Error, Result};
 
-use crate::context::{self, Config};
-use crate::ingest::{Answer, Handler, Invocation, Process, chain};
+use crate::context;
+use crate::ingest::{Invocation, chain};
+
+/// The answer to an invocation and the line that is printed about it.
+pub(crate) struct Served<A> {
+    /// To the service.
+    pub(crate) answer: Result<A>,
+    /// To the log.
+    pub(crate) line: String,
+}
+
+/// What is done with an event.
+pub(crate) trait Serve {
+    /// What is answered.
+    type Answer: Serialize + Send + 'static;
+
+    /// Handle the event whose JSON text is `body`.
+    fn serve(&mut self, body: &[u8], invocation: &Invocation) -> impl Future<Output = Served<Self::Answer>>;
+}
 
 /// Init, then poll. Only returns when init fails or the Runtime API is gone.
-pub(crate) fn run<P, C>(init: impl AsyncFnOnce(&Config) -> Result<Handler<P, C>>) -> ExitCode
-where
-    P: Process + 'static,
-    C: Clock + 'static,
-{
+pub(crate) fn run<S: Serve + 'static>(init: impl AsyncFnOnce() -> Result<S>) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(problem) => return stop(&format!("could not start the async runtime: {problem}")),
@@ -31,19 +46,14 @@ where
         if let Err(error) = context::check_runtime(context::process_env) {
             return stop(&chain(&error));
         }
-        let config = Config::from_env(context::process_env);
-        let handler = match config {
-            Ok(config) => init(&config).await,
-            Err(error) => Err(error),
-        };
-        match handler {
+        match init().await {
             Ok(handler) => poll(handler).await,
             Err(error) => init_failed(&error),
         }
     })
 }
 
-async fn poll<P: Process + 'static, C: Clock + 'static>(handler: Handler<P, C>) -> ExitCode {
+async fn poll<S: Serve + 'static>(handler: S) -> ExitCode {
     // The client would parse a body as JSON before our handler sees it; parsing it once is our
     // handler's work. So the body goes round it: the layer takes it out before, the handler after.
     let taken: Rc<Cell<Bytes>> = Rc::default();
@@ -65,19 +75,19 @@ async fn poll<P: Process + 'static, C: Clock + 'static>(handler: Handler<P, C>) 
 }
 
 #[allow(clippy::await_holding_refcell_ref, reason = "invocations come one at a time on one thread")]
-async fn answer<P: Process, C: Clock>(
-    handler: &RefCell<Handler<P, C>>,
+async fn answer<S: Serve>(
+    handler: &RefCell<S>,
     body: &[u8],
     event: LambdaEvent<IgnoredAny>,
-) -> std::result::Result<Answer, Diagnostic> {
+) -> std::result::Result<S::Answer, Diagnostic> {
     let invocation = Invocation {
         request_id: event.context.request_id,
         deadline: EpochMicros::from_millis(i64::try_from(event.context.deadline).unwrap_or(i64::MAX / 1_000)),
         trace_id: event.context.xray_trace_id,
     };
-    let outcome = handler.borrow_mut().handle(body, &invocation).await;
-    print_line(&outcome.line);
-    outcome
+    let served = handler.borrow_mut().serve(body, &invocation).await;
+    print_line(&served.line);
+    served
         .answer
         .map_err(|error| Diagnostic { error_type: kind(&error).into(), error_message: chain(&error) })
 }

@@ -32,7 +32,7 @@ use async_trait::async_trait;
 use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::commit::LakeStore;
-use crate::compact::{Compaction, Progress};
+use crate::compact::{self, Compaction, Progress};
 use crate::error::Result;
 use crate::limits;
 
@@ -51,6 +51,17 @@ pub trait Compact: Send + Sync {
     /// Go on with a compaction until it is finished or its time is over. Several processes may be at
     /// work on the same directory.
     async fn run(&self, lake: &LakeStore, clock: &dyn Clock, what: &Compaction<'_>) -> Result<Progress>;
+}
+
+/// [`compact::run`].
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StreamingCompact;
+
+#[async_trait]
+impl Compact for StreamingCompact {
+    async fn run(&self, lake: &LakeStore, clock: &dyn Clock, what: &Compaction<'_>) -> Result<Progress> {
+        compact::run(lake, clock, what).await
+    }
 }
 
 /// How a lake is closed.
