@@ -2,6 +2,7 @@
 //! The one-machine runtime and the command line of Weir.
 
 pub mod cli;
+pub mod closing;
 pub mod generate;
 pub mod ingest;
 pub mod runtime;

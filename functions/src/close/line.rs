@@ -1,7 +1,7 @@
 //! A run → one line of JSON in CloudWatch's Embedded Metric Format. Dimension is the function alone:
 //! tables, partitions and shards are properties.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use weir::clock::EpochMicros;
 use weir::close::{Report, Waits};
 use weir::commit::Requests;

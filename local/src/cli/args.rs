@@ -59,6 +59,8 @@ pub(super) enum Command {
     Status(StatusArgs),
     /// Check that every record is in the lake exactly once, or say what is wrong
     Verify(VerifyArgs),
+    /// Close the partitions of a table that are complete, or one of them now
+    Close(CloseArgs),
     /// See the records that could not become rows, and put them in again after a fix
     Quarantine(QuarantineArgs),
     /// Run a Lambda function in this process (the local runtime starts it)
@@ -130,6 +132,28 @@ pub(super) struct UpArgs {
     /// Do not throttle producers as Kinesis does
     #[arg(long)]
     pub(super) no_limits: bool,
+    /// Close complete partitions this often (`0s`: never)
+    #[arg(long, default_value = "10s", value_parser = duration)]
+    pub(super) close_every: Duration,
+    /// How long files stay that a closed revision superseded
+    #[arg(long, env = "WEIR_GRACE", default_value = "24h", value_parser = duration)]
+    pub(super) grace: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CloseArgs {
+    /// Table
+    #[arg(long)]
+    pub(super) table: String,
+    /// Only this partition, now, complete or not (`dt=2026-11-20/hour=2026-11-20-05`)
+    #[arg(long)]
+    pub(super) partition: Option<String>,
+    /// Folder of the stream's state, as `weir up` has it
+    #[arg(long, env = "WEIR_STATE", default_value = ".weir/state")]
+    pub(super) state: PathBuf,
+    /// How long files stay that a closed revision superseded
+    #[arg(long, env = "WEIR_GRACE", default_value = "24h", value_parser = duration)]
+    pub(super) grace: Duration,
 }
 
 #[derive(Debug, Args)]

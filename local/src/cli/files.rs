@@ -1,17 +1,18 @@
-//! `weir files --table T`: what the commits list, and nothing else.
+//! `weir files --table T`: what readers see: the revision of a closed partition, what commits list of
+//! an open one, and nothing else.
 
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-use weir::commit::reader::live_files;
+use weir::close::visible_files;
 
 use super::args::{FilesArgs, Global};
 use super::lake::Lake;
 
 pub(super) async fn run(global: &Global, args: &FilesArgs) -> Result<ExitCode> {
     let lake = Lake::open(global)?;
-    let files = live_files(&lake.store, Some(&args.table)).await?;
+    let files = visible_files(&lake.store, &*lake.catalog, Some(&args.table)).await?;
     if files.is_empty() && lake.catalog.definition(&args.table).await?.is_none() {
         let known = lake.catalog.tables().await?.join(", ");
         bail!("table {} is not in the catalog of {}; tables there: {known}", args.table, lake.url);
@@ -27,11 +28,11 @@ pub(super) async fn run(global: &Global, args: &FilesArgs) -> Result<ExitCode> {
             None => format!("{}/{}", lake.url, listed.key),
         };
         if global.json {
-            let partition = listed.file.partition.as_str();
-            let (rows, bytes) = (listed.file.rows, listed.file.bytes);
+            let partition = listed.partition.as_str();
+            let (rows, bytes, revision) = (listed.rows, listed.bytes, listed.revision);
             println!(
                 "{}",
-                serde_json::json!({"url": url, "partition": partition, "rows": rows, "bytes": bytes})
+                serde_json::json!({"url": url, "partition": partition, "rows": rows, "bytes": bytes, "revision": revision})
             );
         } else {
             println!("{url}");

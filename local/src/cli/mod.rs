@@ -1,6 +1,7 @@
 //! The commands, one module each.
 
 mod args;
+mod close;
 mod demo;
 mod files;
 mod function;
@@ -43,6 +44,7 @@ pub fn run() -> ExitCode {
         Command::Files(args) => runtime.block_on(files::run(global, args)),
         Command::Status(args) => runtime.block_on(status::run(global, args)),
         Command::Verify(args) => runtime.block_on(verify::run(global, args)),
+        Command::Close(args) => runtime.block_on(close::run(global, args)),
         Command::Quarantine(args) => runtime.block_on(quarantine::run(global, args)),
         Command::Function { .. } => Ok(ExitCode::SUCCESS),
     };

@@ -1,4 +1,4 @@
-//! `weir query SQL`: over exactly the files that the commits list.
+//! `weir query SQL`: over exactly the files that commits list, or that a closed revision holds.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
-use weir::commit::reader::live_files;
+use weir::close::visible_files;
 use weir_query::{QueryFile, QueryTable, query, write_json_rows};
 
 use super::args::{Global, QueryArgs};
@@ -29,15 +29,15 @@ pub(super) async fn run(global: &Global, args: &QueryArgs) -> Result<ExitCode> {
 /// Every table of the catalog with its files.
 pub(super) async fn tables(lake: &Lake) -> Result<Vec<QueryTable>> {
     let mut files: BTreeMap<String, Vec<QueryFile>> = BTreeMap::new();
-    for listed in live_files(&lake.store, None).await? {
-        let partition = listed.file.partition.values().into_iter().map(|(_, value)| value).collect();
+    for listed in visible_files(&lake.store, &*lake.catalog, None).await? {
+        let partition = listed.partition.values().into_iter().map(|(_, value)| value).collect();
         let file = QueryFile {
             path: lake.store.path(&listed.key)?,
-            bytes: listed.file.bytes,
-            rows: listed.file.rows,
+            bytes: listed.bytes,
+            rows: listed.rows,
             partition,
         };
-        files.entry(listed.file.table).or_default().push(file);
+        files.entry(listed.table).or_default().push(file);
     }
     let mut tables = Vec::new();
     for name in lake.catalog.tables().await? {

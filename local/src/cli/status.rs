@@ -1,4 +1,5 @@
-//! `weir status`: tables, shards and quarantine as the lake's commits have them; lag, function
+//! `weir status`: tables, shards and quarantine as the lake's commits have them; open partitions with
+//! what they wait for, and revisions; lag, function
 //! errors and given-up batches as the local runtime last wrote them.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,8 +9,12 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use weir::clock::{Clock, EpochMicros, SystemClock};
-use weir::commit::reader::{ListedFile, ShardStatus, live_files, shard_status};
+use weir::close::{Report, RevisionStatus, VisibleFile, revisions, visible_files};
+use weir::commit::reader::{ShardStatus, shard_status};
 
+use weir::limits;
+
+use crate::closing::{Closing, LocalServices, LocalStream};
 use crate::runtime::poller::Status;
 use crate::runtime::read_status;
 
@@ -29,14 +34,17 @@ struct TableLine<'a> {
 pub(super) async fn run(global: &Global, args: &StatusArgs) -> Result<ExitCode> {
     let lake = Lake::open(global)?;
     let shards = shard_status(&lake.store).await?;
-    let files = live_files(&lake.store, None).await?;
+    let files = visible_files(&lake.store, &*lake.catalog, None).await?;
     let tables = by_table(&files);
     let runtime = read_status(&args.state)?;
     let now = SystemClock.now();
+    let open = open_partitions(&lake, args).await?;
+    let closed = revisions(&lake.store, None, if global.json { u32::MAX } else { 1 }).await?;
     if global.json {
         let runtime = runtime.as_ref().map(|status| runtime_json(status, now));
         let report = json!({"lake": lake.url, "shards": shards.iter().map(shard_json).collect::<Vec<_>>(),
-            "tables": tables.iter().map(table_json).collect::<Vec<_>>(), "runtime": runtime});
+            "tables": tables.iter().map(table_json).collect::<Vec<_>>(), "runtime": runtime,
+            "closing": open, "revisions": closed});
         println!("{report}");
         return Ok(ExitCode::SUCCESS);
     }
@@ -46,20 +54,32 @@ pub(super) async fn run(global: &Global, args: &StatusArgs) -> Result<ExitCode> 
     } else {
         println!("{}\n\n{}", tables_text(&tables), shards_text(&shards));
     }
+    if !closed.is_empty() || !open.open.is_empty() {
+        println!("\n{}", partitions_text(&open, &closed));
+    }
     if let Some(status) = &runtime {
         println!("\n{}", runtime_text(status, now));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn by_table(files: &[ListedFile]) -> BTreeMap<&str, TableLine<'_>> {
+/// What a run of close would find, without changing anything.
+async fn open_partitions(lake: &Lake, args: &StatusArgs) -> Result<Report> {
+    let streams: Vec<_> = LocalStream::running(&args.state)?.into_iter().collect();
+    let parts = (lake.store.clone(), lake.catalog.clone());
+    let services = LocalServices::new(&args.state);
+    let closing = Closing::new(parts, &streams, &[], services, (args.state.clone(), limits::CLOSE_GRACE))?;
+    closing.look().await
+}
+
+fn by_table(files: &[VisibleFile]) -> BTreeMap<&str, TableLine<'_>> {
     let mut tables: BTreeMap<&str, TableLine<'_>> = BTreeMap::new();
     for listed in files {
-        let line = tables.entry(&listed.file.table).or_default();
-        line.partitions.insert(listed.file.partition.as_str());
+        let line = tables.entry(&listed.table).or_default();
+        line.partitions.insert(listed.partition.as_str());
         line.files += 1;
-        line.rows += listed.file.rows;
-        line.bytes += listed.file.bytes;
+        line.rows += listed.rows;
+        line.bytes += listed.bytes;
     }
     tables
 }
@@ -97,6 +117,52 @@ fn shards_text(shards: &[ShardStatus]) -> String {
     };
     let rows: Vec<_> = shards.iter().map(row).collect();
     table(&["stream", "shard", "commits", "rows", "quarantined"], &rows)
+}
+
+/// Partitions that a person may want to look at.
+const SHOWN: usize = 20;
+
+fn partitions_text(report: &Report, closed: &[RevisionStatus]) -> String {
+    let mut parts = Vec::new();
+    if !report.open.is_empty() {
+        let row = |open: &weir::close::OpenPartition| {
+            let (rows, files) = (count(open.rows), count(open.files));
+            vec![open.table.clone(), open.partition.to_string(), files, rows, super::close::reason(open)]
+        };
+        let rows: Vec<_> = report.open.iter().rev().take(SHOWN).map(row).collect();
+        parts.push(table(&["open", "partition", "files", "rows", "waits for"], &rows));
+        if report.open.len() > SHOWN {
+            parts.push(format!("and {} older ones", report.open.len() - SHOWN));
+        }
+    }
+    if !closed.is_empty() {
+        let row = |r: &RevisionStatus| {
+            let actions = r.actions.iter().map(|a| match (&a.run, &a.reason) {
+                (Some(_), _) => format!("{} started", a.action),
+                (None, reason) => format!("{}: {}", a.action, reason.as_deref().unwrap_or("not started")),
+            });
+            let state = if r.done_at_us.is_some() { "done" } else { "under way" };
+            let rows = r.rows.map_or_else(|| "-".to_owned(), count);
+            let actions = actions.collect::<Vec<_>>().join(", ");
+            let (table, partition) = (r.table.clone(), r.partition.to_string());
+            vec![
+                table,
+                partition,
+                r.revision.to_string(),
+                r.why.to_string(),
+                rows,
+                count(r.removed),
+                state.into(),
+                actions,
+            ]
+        };
+        let mut newest: Vec<_> = closed.iter().collect();
+        newest.sort_by_key(|r| std::cmp::Reverse(r.planned_at_us));
+        let rows: Vec<_> = newest.into_iter().take(SHOWN).map(row).collect();
+        let headers = ["closed", "partition", "revision", "why", "rows", "duplicates", "state", "actions"];
+        parts.push(table(&headers, &rows));
+    }
+    parts.join("\n\n")
 }
 
 fn runtime_text(status: &Status, now: EpochMicros) -> String {

@@ -10,12 +10,17 @@ use anyhow::{Context, Result};
 use weir::clock::{Clock, SystemClock};
 use weir::commit::LakeStore;
 
+use crate::closing::{LocalStream, Scheduler};
 use crate::runtime::function::Program;
 use crate::runtime::poller::Destination;
 use crate::runtime::{HostedFunction, Running, UpConfig, up};
 
 use super::args::{Global, UpArgs};
 use super::lake::{Lake, store_options};
+
+/// How long a stream keeps a record, and so the longest that a mapping without a maximum record age
+/// may hold one back.
+const RETENTION: Duration = Duration::from_secs(24 * 3_600);
 
 /// The function: this executable in the role of the deployed one, with its whole environment.
 pub(super) fn program(lake: &Lake, tables: &[String], state: &Path) -> Result<Program> {
@@ -62,16 +67,34 @@ pub(super) async fn run(global: &Global, args: &UpArgs) -> Result<ExitCode> {
     config.mapping.policy.bisect = !args.no_bisect;
     config.destination = args.on_failure.as_deref().map(destination).transpose()?;
     config.report = Arc::new(|line: &str| eprintln!("{line}"));
+    let policy = &config.mapping.policy;
+    let lanes = args.parallelization_factor > 1;
+    let age = policy.maximum_record_age_ms.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
+    let held_back = lanes.then(|| age.unwrap_or(RETENTION) + Duration::from_secs(60));
     let mut function = HostedFunction::new(program(&lake, &args.tables, &args.state)?);
     function.verbose = global.verbose;
     let running = up(config, function).await?;
     greet(&lake, &stream, &args.tables[0], &running);
+    let scheduler = match args.close_every.is_zero() {
+        true => None,
+        false => {
+            let streams = [local_stream(&running, &args.state, held_back, args.on_failure.as_deref())?];
+            let closing = super::close::closing(&lake, &streams, &args.tables, &args.state, args.grace)?;
+            Some(Scheduler::start(closing, args.close_every, |line| eprintln!("{line}")))
+        }
+    };
     wait_for_stop().await?;
     eprintln!(
         "stopping: batches under way end first; press Ctrl-C again to stop at once (nothing is lost either way)"
     );
+    let stop = async {
+        if let Some(scheduler) = scheduler {
+            scheduler.stop().await;
+        }
+        running.stop().await;
+    };
     tokio::select! {
-        () = running.stop() => Ok(ExitCode::SUCCESS),
+        () = stop => Ok(ExitCode::SUCCESS),
         stop = wait_for_stop() => stop.map(|()| ExitCode::from(130)),
     }
 }
@@ -87,6 +110,23 @@ fn destination(place: &str) -> Result<Destination> {
     let prefix = store.path("")?.to_string();
     let bucket = place.trim_end_matches('/').trim_end_matches(&prefix).trim_end_matches('/');
     Ok(Destination::Objects { store: store.object_store(), prefix, location: bucket.to_owned() })
+}
+
+/// The stream as close asks it.
+pub(super) fn local_stream(
+    running: &Running,
+    state: &Path,
+    held_back: Option<Duration>,
+    on_failure: Option<&str>,
+) -> Result<LocalStream> {
+    let failed = || state.join("failed").to_string_lossy().into_owned();
+    Ok(LocalStream {
+        endpoint: running.endpoint_url(),
+        arn: running.stream_arn().to_owned(),
+        identity: stream_identity(state)?,
+        failures: Some(on_failure.map_or_else(failed, str::to_owned)),
+        held_back,
+    })
 }
 
 fn greet(lake: &Lake, stream: &str, table: &str, running: &Running) {

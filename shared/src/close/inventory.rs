@@ -59,7 +59,7 @@ pub(super) async fn catch_up(
         }
     }
     let from: Vec<_> = chains.into_iter().map(|c| (summary.find(&c).map_or(0, |s| s.version), c)).collect();
-    let walks = from.into_iter().map(|(version, chain)| walk(lake, chain, version));
+    let walks: Vec<_> = from.into_iter().map(|(version, chain)| walk(lake, chain, version)).collect();
     let mut walks = stream::iter(walks).buffered(PARALLEL);
     let mut far = Vec::new();
     while let Some((chain, reads, more)) = walks.try_next().await? {
@@ -108,9 +108,9 @@ async fn rest(
         Some(version)
     });
     let head = versions.max().unwrap_or(from);
-    let reads = (from + 1..=head).map(|version| read(lake, chain, version));
+    let reads = (from + 1..=head).map(|version| read_of(lake, Arc::new(chain.clone()), version, Vec::new()));
     let mut reads = stream::iter(reads).buffered(PARALLEL);
-    while let Some(read) = reads.try_next().await? {
+    while let Some((read, _, _)) = reads.try_next().await? {
         fold(summary, at, chain, read, found);
     }
     Ok(())
@@ -120,6 +120,16 @@ async fn read(lake: &LakeStore, chain: &ChainKey, version: u64) -> Result<Read> 
     let key = chain.object(LogEntry::Commit(version));
     let hole = || unreadable(&key, "a hole in the versions: the commit was deleted or is not visible yet");
     decode(version, &key, &lake.get(&key).await?.ok_or_else(hole)?)
+}
+
+/// A commit, with what the caller has to know of it again.
+async fn read_of(
+    lake: &LakeStore,
+    chain: Arc<ChainKey>,
+    version: u64,
+    who: Vec<usize>,
+) -> Result<(Read, Arc<ChainKey>, Vec<usize>)> {
+    Ok((read(lake, &chain, version).await?, chain, who))
 }
 
 fn decode(version: u64, key: &str, bytes: &bytes::Bytes) -> Result<Read> {
@@ -158,7 +168,7 @@ pub(super) async fn files(
     }
     let reads = wanted.into_iter().filter_map(|((chain, version), who)| {
         let chain = Arc::new(summary.chains.get(chain as usize)?.key());
-        Some(async move { Ok::<_, crate::Error>((read(lake, &chain, version).await?, chain, who)) })
+        Some(read_of(lake, chain, version, who))
     });
     let mut found: Vec<Vec<_>> = vec![Vec::new(); partitions.len()];
     let mut reads = stream::iter(reads).buffered(PARALLEL);

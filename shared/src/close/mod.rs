@@ -13,6 +13,7 @@ mod collect;
 mod inventory;
 mod objects;
 mod period;
+pub(crate) mod reader;
 mod report;
 mod run;
 mod stream;
@@ -38,6 +39,7 @@ use crate::limits;
 
 pub use action::{ActionCall, ActionState, Actions};
 pub use objects::{ActionOutcome, Base, DoneRecord, Plan, PlannedFile, RevisionResult, Started, Vector, Why};
+pub use reader::{RevisionStatus, VisibleFile, revisions, visible_files};
 pub use report::{OpenPartition, Report, Waits};
 pub use run::Run;
 pub use stream::{GivenUpRange, Idleness, Look, Shards, Stream, StreamShard};

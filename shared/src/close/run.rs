@@ -8,7 +8,7 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::Closer;
-use super::inventory::{self, catch_up};
+use super::inventory::{self, Found, catch_up};
 use super::objects::Why;
 use super::period::period_of;
 use super::report::{Report, open_partitions};
@@ -80,6 +80,17 @@ impl Session<'_> {
     }
 }
 
+/// What a run knows before it does anything.
+struct Survey {
+    now: EpochMicros,
+    known: Summary,
+    summary: Summary,
+    report: Report,
+    tables: BTreeMap<String, Arc<TableSchema>>,
+    found: Found,
+    given_up: Vec<GivenUpRange>,
+}
+
 /// A partition that a run looks at.
 struct Candidate {
     table: Arc<TableSchema>,
@@ -103,40 +114,22 @@ impl Closer {
     /// The lake cannot be read. What goes wrong with a stream or a partition is in the report.
     pub async fn run(&self, run: &Run) -> Result<Report> {
         let began = self.clock.now();
-        let before = Summary::newest(&self.lake).await?;
-        let known = before.clone().unwrap_or_default();
-        let mut summary = known.clone();
-        let (listed, asked_at) = self.list_streams().await;
-        let now = match asked_at {
-            Some(at) => at,
-            None => service_time(&self.lake, &run.id).await?,
-        };
-        let session = Session { id: &run.id, until: run.until, now, began, clock: &*self.clock };
-        let open = listed.iter().flat_map(|stream| stream.open(&summary)).collect();
-        let found = catch_up(&self.lake, &mut summary, &open).await?;
-        if before.is_none() {
-            self.remember_closed(&mut summary).await?;
-        }
-        let mut report = Report { at_us: now, commits_read: found.commits, ..Report::default() };
-        let margin = self.settings.margin.as_micros() as i64;
-        for stream in &listed {
-            report.streams.push(stream.ask(&mut summary, margin).await);
-        }
-        report.streams.extend(self.unknown_streams(&summary));
-        let tables = self.tables(run, &summary, &mut report).await?;
-        self.register(&tables, &found.new, &mut report).await;
-        let given_up: Vec<GivenUpRange> = listed.iter().flat_map(|s| s.given_up.clone()).collect();
-        let strayed = self.strayed(&tables, &summary, &mut report).await;
-        let ready = self.candidates(run, &tables, &summary, &report, (&session, &strayed));
+        let mut survey = self.survey(run, true).await?;
+        let session = Session { id: &run.id, until: run.until, now: survey.now, began, clock: &*self.clock };
+        let Survey { summary, report, tables, found, given_up, .. } = &mut survey;
+        self.register(tables, &found.new, report).await;
+        let strayed = self.strayed(tables, summary, report).await;
+        let ready = self.candidates(run, tables, summary, report, (&session, &strayed));
         for chunk in chunks(ready) {
             if session.in_time().is_err() {
                 report.out_of_time = true;
                 break;
             }
-            for worked in self.work(&session, &summary, chunk, &given_up).await? {
-                apply(&mut summary, &mut report, worked, now);
+            for worked in self.work(&session, summary, chunk, given_up).await? {
+                apply(summary, report, worked, session.now);
             }
         }
+        let Survey { known, mut summary, mut report, tables, found, .. } = survey;
         report.open = open_partitions(self, &tables, &summary, &report);
         report.summary_saved = summary.save(&self.lake, &known).await?;
         report.summary_bytes = summary.stored_bytes();
@@ -148,18 +141,46 @@ impl Closer {
         Ok(report)
     }
 
+    /// What a run would find, without changing anything.
+    ///
+    /// # Errors
+    /// The lake cannot be read.
+    pub async fn look(&self, run: &Run) -> Result<Report> {
+        let Survey { summary, mut report, tables, .. } = self.survey(run, false).await?;
+        report.open = open_partitions(self, &tables, &summary, &report);
+        Ok(report)
+    }
+
+    /// Shards, then chains, then what the streams hold beyond them: in this order, so that nothing
+    /// that arrived before the watermark is missed.
+    async fn survey(&self, run: &Run, ask_store: bool) -> Result<Survey> {
+        let before = Summary::newest(&self.lake).await?;
+        let known = before.clone().unwrap_or_default();
+        let mut summary = known.clone();
+        let (listed, asked_at) = self.list_streams().await;
+        let now = match asked_at {
+            Some(at) => at,
+            None if ask_store => service_time(&self.lake, &run.id).await?,
+            None => self.clock.now(),
+        };
+        let open = listed.iter().flat_map(|stream| stream.open(&summary)).collect();
+        let found = catch_up(&self.lake, &mut summary, &open).await?;
+        if before.is_none() {
+            self.remember_closed(&mut summary).await?;
+        }
+        let mut report = Report { at_us: now, commits_read: found.commits, ..Report::default() };
+        let margin = self.settings.margin.as_micros() as i64;
+        for stream in &listed {
+            report.streams.push(stream.ask(&mut summary, margin).await);
+        }
+        report.streams.extend(self.unknown_streams(&summary));
+        let given_up = listed.into_iter().flat_map(|stream| stream.given_up).collect();
+        let tables = self.tables(run, &summary, &mut report).await?;
+        Ok(Survey { now, known, summary, report, tables, found, given_up })
+    }
+
     async fn list_streams(&self) -> (Vec<Listed<'_>>, Option<EpochMicros>) {
-        let lists = self.streams.iter().map(|stream| async move {
-            let given_up = stream.given_up().await;
-            let shards = match &given_up {
-                Ok(_) => stream.shards().await,
-                Err(_) => Err(given_up.as_ref().err().map_or_else(
-                    || Error::Internal("no error".into()),
-                    |e| Error::Event(format!("the on-failure destination cannot be read: {}", describe(e))),
-                )),
-            };
-            Listed { stream: &**stream, shards, given_up: given_up.unwrap_or_default() }
-        });
+        let lists: Vec<_> = self.streams.iter().map(|stream| Listed::of(&**stream)).collect();
         let listed: Vec<_> = stream::iter(lists).buffered(inventory::PARALLEL).collect().await;
         let at = listed.iter().filter_map(|stream| Some(stream.shards.as_ref().ok()?.at)).max();
         (listed, at)
@@ -259,9 +280,9 @@ impl Closer {
             let entries = match watched.len() {
                 0 => continue,
                 1..=WATCHED_ONE_BY_ONE => {
-                    let one = watched.iter().map(|(partition, _)| async move {
-                        self.catalog.partition(table, &values(partition)).await
-                    });
+                    let asked: Vec<_> = watched.iter().map(|(partition, _)| values(partition)).collect();
+                    let one: Vec<_> =
+                        asked.iter().map(|values| self.catalog.partition(table, values)).collect();
                     let found: Result<Vec<_>> =
                         stream::iter(one).buffered(inventory::PARALLEL).try_collect().await;
                     found.map(|found| found.into_iter().flatten().collect())

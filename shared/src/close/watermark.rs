@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use futures::{StreamExt, stream};
 
 use super::inventory::PARALLEL;
-use super::stream::{GivenUpRange, Look, Shards, Stream};
+use super::stream::{GivenUpRange, Look, Shards, Stream, StreamShard};
 use super::summary::Summary;
 use crate::clock::EpochMicros;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::limits;
 use crate::naming::ChainKey;
-use crate::record::Shard;
+use crate::record::{SequenceNumber, Shard};
 
 /// A shard that partitions wait for.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -48,7 +48,19 @@ pub(super) struct Listed<'a> {
     pub(super) given_up: Vec<GivenUpRange>,
 }
 
-impl Listed<'_> {
+impl<'a> Listed<'a> {
+    /// Ask a stream for its shards.
+    pub(super) async fn of(stream: &'a dyn Stream) -> Self {
+        let given_up = match stream.given_up().await {
+            Ok(given_up) => given_up,
+            Err(error) => {
+                let problem = format!("the on-failure destination cannot be read: {}", describe(&error));
+                return Self { stream, shards: Err(Error::Event(problem)), given_up: Vec::new() };
+            }
+        };
+        Self { stream, shards: stream.shards().await, given_up }
+    }
+
     /// Chains of the shards that are not known to be read to their end.
     pub(super) fn open(&self, summary: &Summary) -> BTreeSet<ChainKey> {
         let Ok(listed) = &self.shards else { return BTreeSet::new() };
@@ -79,13 +91,13 @@ impl Listed<'_> {
         };
         let ended = summary.streams.entry(name.clone()).or_default().ended.clone();
         let open: Vec<_> = listed.shards.iter().filter(|shard| !ended.contains(&shard.id)).collect();
-        let questions = open.iter().map(|shard| {
+        let mut questions = Vec::new();
+        for shard in &open {
             let committed = summary.find(&self.chain(&shard.id)).and_then(|chain| chain.max);
             // The mapping has gone past what it gave up on.
             let passed = self.given_up.iter().filter(|batch| batch.shard == shard.id).map(|batch| batch.last);
-            let after = passed.max().max(committed);
-            async move { (*shard, self.stream.first_after(&shard.id, after).await) }
-        });
+            questions.push(look(self.stream, shard, passed.max().max(committed)));
+        }
         let looks: Vec<_> = stream::iter(questions).buffered(PARALLEL).collect().await;
         let mut watermark = listed.at;
         let mut holding = Vec::new();
@@ -112,6 +124,14 @@ impl Listed<'_> {
         let watermark_us = problem.is_none().then_some(EpochMicros(watermark.0 - margin));
         StreamMark { stream: name.clone(), watermark_us, shards: open.len() as u64, holding, problem }
     }
+}
+
+async fn look<'s>(
+    stream: &dyn Stream,
+    shard: &'s StreamShard,
+    after: Option<SequenceNumber>,
+) -> (&'s StreamShard, Result<Look>) {
+    (shard, stream.first_after(&shard.id, after).await)
 }
 
 /// An error with its causes.

@@ -1,0 +1,102 @@
+//! `weir close`: one run now; with a partition, that one, complete or not.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde_json::json;
+
+use weir::close::{OpenPartition, Waits};
+use weir::partition::PartitionPath;
+
+use crate::closing::{Closing, LocalServices, LocalStream, sentence};
+
+use super::args::{CloseArgs, Global};
+use super::lake::Lake;
+use super::output::count;
+
+/// Wrong usage, as clap's own.
+const USAGE: u8 = 2;
+
+pub(super) async fn run(global: &Global, args: &CloseArgs) -> Result<ExitCode> {
+    let lake = Lake::open(global)?;
+    let partition = match args.partition.as_deref().map(PartitionPath::parse).transpose() {
+        Ok(partition) => partition,
+        Err(error) => {
+            eprintln!("weir: --partition: {error}; example: --partition dt=2026-11-20");
+            return Ok(ExitCode::from(USAGE));
+        }
+    };
+    if lake.catalog.definition(&args.table).await?.is_none() {
+        let known = lake.catalog.tables().await?.join(", ");
+        eprintln!("weir: --table {}: {} has no such table; tables there: {known}", args.table, lake.url);
+        return Ok(ExitCode::from(USAGE));
+    }
+    let streams: Vec<_> = LocalStream::running(&args.state)?.into_iter().collect();
+    let closing = closing(&lake, &streams, std::slice::from_ref(&args.table), &args.state, args.grace)?;
+    let report = closing.run(Some((args.table.clone(), partition.clone()))).await?;
+    if global.json {
+        println!("{}", json!(report));
+    } else {
+        report.closed.iter().for_each(|closed| println!("{}", sentence(closed)));
+        let asked = |open: &&OpenPartition| partition.as_ref().is_none_or(|only| *only == open.partition);
+        report.open.iter().filter(asked).for_each(|open| println!("{}", open_sentence(open)));
+        if report.closed.is_empty() && !report.open.iter().any(|open| asked(&open)) {
+            println!("nothing to close: no rows of {} wait", args.table);
+        }
+        report.tables.iter().for_each(|(table, problem)| eprintln!("{table}: {problem}"));
+    }
+    Ok(if report.failures == 0 && report.tables.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A closer with the state folder's event file and scratch.
+pub(super) fn closing(
+    lake: &Lake,
+    streams: &[LocalStream],
+    tables: &[String],
+    state: &std::path::Path,
+    grace: Duration,
+) -> Result<Closing> {
+    let scratch = state.join("compaction");
+    std::fs::create_dir_all(&scratch).with_context(|| format!("could not make {}", scratch.display()))?;
+    let parts = (lake.store.clone(), lake.catalog.clone());
+    Closing::new(parts, streams, tables, LocalServices::new(state), (scratch, grace))
+}
+
+/// Why a partition is open, in a line.
+pub(super) fn open_sentence(open: &OpenPartition) -> String {
+    let what = format!("open {}/{}: {} rows wait: ", open.table, open.partition, count(open.rows));
+    what + &reason(open)
+}
+
+pub(super) fn reason(open: &OpenPartition) -> String {
+    let time = |micros: i64| {
+        let at = jiff::Timestamp::from_microsecond(micros).unwrap_or_default();
+        at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    };
+    match &open.reason {
+        Waits::Time => match open.complete_at_us {
+            Some(at) => format!("complete at {} at the earliest", time(at.0)),
+            None => "not complete".to_owned(),
+        },
+        Waits::Shard(shard) => format!(
+            "{} {} of {} holds a record that arrived at {} and is not committed",
+            if shard.stuck { "stuck shard" } else { "shard" },
+            shard.shard,
+            shard.stream,
+            time(shard.oldest_us.0)
+        ),
+        Waits::Stream { stream, problem } => format!("stream {stream}: {problem}"),
+        Waits::Trouble(trouble) => {
+            let tries = if trouble.tries > 1 { format!(" ({} tries)", trouble.tries) } else { String::new() };
+            format!("{}{tries}", trouble.reason)
+        }
+        Waits::Hand => {
+            format!(
+                "no partition key is one of time; weir close --table {} --partition '{}'",
+                open.table, open.partition
+            )
+        }
+        Waits::Turn => "closed by the next run".to_owned(),
+    }
+}

@@ -1,0 +1,72 @@
+//! The services that wait for partitions, on one machine: `event` is a line of a file and of stderr;
+//! services of AWS are refused, with the way out.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use serde_json::json;
+use weir::clock::{Clock, SystemClock};
+use weir::close::{ActionCall, ActionState, Actions};
+use weir::schema::CloseAction;
+use weir::{Error, Result};
+
+/// Starts what can be started here.
+pub struct LocalServices {
+    events: PathBuf,
+}
+
+impl LocalServices {
+    /// Events go to `events.ndjson` in this folder.
+    pub fn new(state: &std::path::Path) -> Self {
+        Self { events: state.join("events.ndjson") }
+    }
+
+    fn event(&self, call: &ActionCall) -> std::io::Result<()> {
+        let seen = match std::fs::read_to_string(&self.events) {
+            Ok(text) => text.contains(&format!("\"id\":\"{}\"", call.id)),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => false,
+            Err(e) => return Err(e),
+        };
+        // Once for an id, also if the one before was killed before it wrote down that it did it.
+        if call.repeated && seen {
+            return Ok(());
+        }
+        let line = json!({
+            "id": call.id, "time": SystemClock.now().0 / 1_000, "source": "weir", "detail-type": "partition closed",
+            "detail": {
+                "table": call.table, "partition": call.partition, "values": call.values, "location": call.location,
+                "revision": call.revision, "rows": call.rows, "late_rows": call.late_rows,
+                "given_up_records": call.given_up, "bytes": call.bytes,
+            },
+        });
+        if let Some(folder) = self.events.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        let mut file = std::fs::File::options().create(true).append(true).open(&self.events)?;
+        file.write_all(format!("{line}\n").as_bytes())?;
+        eprintln!("event: partition closed: {}/{} revision {}", call.table, call.partition, call.revision);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Actions for LocalServices {
+    async fn start(&self, action: &CloseAction, call: &ActionCall) -> Result<ActionState> {
+        match action {
+            CloseAction::Event => {
+                self.event(call).map_err(|e| Error::Store {
+                    operation: "write the event to",
+                    object: self.events.display().to_string(),
+                    retryable: true,
+                    source: Box::new(e),
+                })?;
+                Ok(ActionState::Started { run: call.id.clone() })
+            }
+            other => {
+                let reason = format!("{other} is not run on one machine; the function close starts it");
+                Ok(ActionState::Refused { reason })
+            }
+        }
+    }
+}
