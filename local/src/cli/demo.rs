@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::io::BufRead;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +13,8 @@ use anyhow::{Context, Result, bail};
 use serde_json::json;
 
 use weir::clock::{Clock, SystemClock};
-use weir::commit::reader::live_files;
+use weir::close::{ClosedRevision, VisibleFile, visible_files};
+use weir::partition::PartitionPath;
 use weir_query::query;
 
 use crate::generate::{Generator, Kind};
@@ -22,12 +24,14 @@ use crate::runtime::{HostedFunction, Running, UpConfig, up};
 use super::args::{DemoArgs, Global};
 use super::lake::{Lake, store_options};
 use super::output::{count, megabytes, table};
-use super::up::{drained, program, wait_for_stop};
+use super::up::{drained, local_stream, program, wait_for_stop};
 
 /// Most records and bytes of one PutRecords
 /// (<https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html>).
 const PUT_RECORDS: usize = 500;
 const PUT_BYTES: usize = 4 << 20;
+/// Events that are sent for hours that are closed.
+const LATE_EVENTS: u64 = 200;
 
 #[derive(Default)]
 struct Sent {
@@ -74,6 +78,11 @@ async fn show(global: &Global, args: &DemoArgs) -> Result<ExitCode> {
     };
     eprintln!("4. {} records sent; waiting until the last is acknowledged", count(sent.records));
     let all = drained(&running, sent.records, Duration::from_secs(300)).await;
+    let closed = match all {
+        true => close(&lake, &running, &name, &home.join("state"), args, sent.records).await?,
+        false => Closed::default(),
+    };
+    let sent = Sent { records: sent.records + closed.late, ..sent };
     let started_processes = running.function().map_or(0, |f| f.processes_started());
     let given_up = running.status().records_given_up();
     running.stop().await;
@@ -83,12 +92,64 @@ async fn show(global: &Global, args: &DemoArgs) -> Result<ExitCode> {
             home.join("state/function.log").display()
         );
     }
-    let ok = report(&lake, &name, &sent, given_up, started_processes).await?;
+    let ok = report(&lake, &name, &sent, (given_up, started_processes), &closed).await?;
     if args.keep.is_some() {
         println!("\nkept: weir --lake {} query \"select count(*) from {name}\"", home.join("lake").display());
     }
     eprintln!("\n{:.1} s in all", started.elapsed().as_secs_f64());
     Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What was closed, and how many records came after it.
+#[derive(Default)]
+struct Closed {
+    revisions: Vec<ClosedRevision>,
+    late: u64,
+}
+
+/// Close what is complete, send late events to a closed hour, close again.
+async fn close(
+    lake: &Lake,
+    running: &Running,
+    name: &str,
+    state: &Path,
+    args: &DemoArgs,
+    sent: u64,
+) -> Result<Closed> {
+    let streams = [local_stream(running, state, None, None)?];
+    let tables = [name.to_owned()];
+    let closing = super::close::closing(lake, &streams, &tables, state, weir::limits::CLOSE_GRACE)?;
+    let report = closing.run(None).await?;
+    eprintln!(
+        "5. closed {} partitions that are complete, each into one revision of few files; {} are open",
+        report.closed.len(),
+        report.open.len()
+    );
+    let mut closed = Closed { revisions: report.closed, late: 0 };
+    if args.data.is_some() || closed.revisions.is_empty() {
+        return Ok(closed);
+    }
+    let mut generator = Generator::new(args.seed + 1, SystemClock.now());
+    let mut putter = Putter { running, stream: name, records: Vec::new(), bytes: 0, sent: Sent::default() };
+    let mut event = String::new();
+    while closed.late < LATE_EVENTS {
+        if generator.next_event(&mut event) == Kind::Late {
+            putter.put("late", event.as_bytes()).await?;
+            closed.late += 1;
+        }
+    }
+    putter.flush().await?;
+    if !drained(running, sent + closed.late, Duration::from_secs(60)).await {
+        bail!("the late events were not taken within a minute; see {}", state.join("function.log").display());
+    }
+    let report = closing.run(None).await?;
+    eprintln!(
+        "6. {} late events came for closed hours: {} of these have a second revision now",
+        count(closed.late),
+        report.closed.len()
+    );
+    closed.revisions.extend(report.closed);
+    Ok(closed)
 }
 
 struct Putter<'a> {
@@ -194,14 +255,23 @@ async fn kill(running: &Running) {
     );
 }
 
-async fn report(lake: &Lake, name: &str, sent: &Sent, given_up: u64, processes: u64) -> Result<bool> {
-    let files = live_files(&lake.store, None).await?;
-    let of = |table: &str| files.iter().filter(|f| f.file.table == table).cloned().collect::<Vec<_>>();
+async fn report(
+    lake: &Lake,
+    name: &str,
+    sent: &Sent,
+    (given_up, processes): (u64, u64),
+    closed: &Closed,
+) -> Result<bool> {
+    let files = visible_files(&lake.store, &*lake.catalog, None).await?;
+    let of = |table: &str| files.iter().filter(|f| f.table == table).cloned().collect::<Vec<_>>();
     let (data, dead) = (of(name), of(weir::naming::QUARANTINE_TABLE));
-    let sum = |files: &[weir::commit::reader::ListedFile]| files.iter().map(|f| f.file.rows).sum::<u64>();
+    let sum = |files: &[VisibleFile]| files.iter().map(|f| f.rows).sum::<u64>();
     let (rows, quarantined) = (sum(&data), sum(&dead));
-    let bytes: u64 = data.iter().map(|f| f.file.bytes).sum();
-    let partitions: std::collections::BTreeSet<_> = data.iter().map(|f| f.file.partition.as_str()).collect();
+    let mut newest: BTreeMap<&PartitionPath, &ClosedRevision> = BTreeMap::new();
+    closed.revisions.iter().for_each(|closed| _ = newest.insert(&closed.partition, closed));
+    let removed: u64 = newest.values().map(|closed| closed.removed).sum();
+    let bytes: u64 = data.iter().map(|f| f.bytes).sum();
+    let partitions: std::collections::BTreeSet<_> = data.iter().map(|f| f.partition.as_str()).collect();
     let line = |what: &str, n: u64, note: String| vec![what.to_owned(), count(n), note];
     let mut lines = vec![line("records sent", sent.records, megabytes(sent.bytes))];
     if let Some(late) = sent.kinds.get(&Kind::Late) {
@@ -219,6 +289,12 @@ async fn report(lake: &Lake, name: &str, sent: &Sent, given_up: u64, processes: 
         rows,
         format!("{} in {} files, {} partitions", megabytes(bytes), data.len(), partitions.len()),
     ));
+    if !newest.is_empty() {
+        lines.push(line("  partitions closed", newest.len() as u64, "sorted, deduped, few files".into()));
+        let again = newest.values().filter(|closed| closed.revision > 1).count() as u64;
+        lines.push(line("  closed again", again, format!("for {} late events", count(closed.late))));
+        lines.push(line("  duplicates removed at close", removed, "by business key".into()));
+    }
     lines.push(line("dead letters", quarantined, "raw bytes and reason kept in table quarantine".into()));
     lines.push(line("given up", given_up, String::new()));
     lines.push(line("function processes", processes, "started, the killed ones among them".into()));
@@ -244,11 +320,12 @@ async fn report(lake: &Lake, name: &str, sent: &Sent, given_up: u64, processes: 
         println!("\nweir query \"{sql}\"\n{}", query(store, tables, sql).await?.to_table()?);
     }
     let expected_dead: u64 = sent.kinds.iter().filter(|(k, _)| k.is_bad()).map(|(_, n)| n).sum();
-    let adds_up = rows + quarantined + given_up == sent.records;
+    let adds_up = rows + removed + quarantined + given_up == sent.records;
     let as_planned = sent.kinds.is_empty() || quarantined == expected_dead;
     println!(
-        "\n{} rows + {} dead letters + {} given up = {} records sent: {}",
+        "\n{} rows + {} duplicates removed + {} dead letters + {} given up = {} records sent: {}",
         count(rows),
+        count(removed),
         count(quarantined),
         count(given_up),
         count(sent.records),
