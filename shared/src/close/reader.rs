@@ -198,6 +198,17 @@ async fn status(
     })
 }
 
+/// Plan and result of a revision.
+pub(crate) async fn plan_and_result(
+    lake: &LakeStore,
+    table: &str,
+    partition: &PartitionPath,
+    revision: u32,
+) -> Result<(Plan, RevisionResult)> {
+    let plan = read(lake, table, partition, revision, &CloseObject::Plan).await?;
+    Ok((plan, read(lake, table, partition, revision, &CloseObject::Result).await?))
+}
+
 async fn read<T: Versioned>(
     lake: &LakeStore,
     table: &str,
@@ -207,8 +218,5 @@ async fn read<T: Versioned>(
 ) -> Result<T> {
     let key = ClosePrefix::of(table, partition).object(revision, object);
     let bytes: Option<Bytes> = lake.get(&key).await?;
-    decode(
-        &key,
-        &bytes.ok_or_else(|| unreadable(&key, "the catalog shows the revision and it is not there"))?,
-    )
+    decode(&key, &bytes.ok_or_else(|| unreadable(&key, "the revision needs it and it is not there"))?)
 }

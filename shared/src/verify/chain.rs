@@ -67,6 +67,7 @@ pub(super) async fn verify(
         scope: verifier.scope.clone(),
         rows_at_once: verifier.budget.rows,
         progress: verifier.progress.clone(),
+        closed: verifier.closed.clone(),
     };
     let context = &context;
     let mut checks = std::pin::pin!(
@@ -245,6 +246,12 @@ impl Walk {
                 verifier.totals.rows += rows;
                 verifier.totals.quarantined += dead;
                 verifier.keys.insert(&file.key());
+                let here = (file.table.clone(), file.partition.clone());
+                let covered =
+                    verifier.closed.get(&here).map_or(0, |closed| closed.vector.of(&self.report.chain));
+                if version <= covered {
+                    *verifier.closed_rows.entry(here).or_default() += rows;
+                }
                 let partitions = verifier.partitions.entry(file.table.clone()).or_default();
                 if !partitions.contains(&file.partition) {
                     partitions.insert(file.partition.clone());

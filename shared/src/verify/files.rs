@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
 
+use super::closed::{ClosedPartitions, superseded};
 use super::finding::{Finding, Kind};
 use super::footer::{Footer, Opened, Unread, open};
 use super::{Origin, Progress, Scope, add, replay};
@@ -25,6 +26,7 @@ pub(super) struct Context {
     pub(super) scope: Scope,
     pub(super) rows_at_once: usize,
     pub(super) progress: Arc<Progress>,
+    pub(super) closed: Arc<ClosedPartitions>,
 }
 
 /// Part of a commit's positions: slice `at` of `of`.
@@ -118,6 +120,10 @@ async fn check(
     let footer = match open(&context.lake, &key, file.bytes).await? {
         Opened::Footer(footer) => footer,
         Opened::Missing => {
+            let whose = (file.table.as_str(), &file.partition);
+            if superseded(&context.lake, &context.closed, (&context.chain, version), whose).await? {
+                return Ok(Checked::default());
+            }
             tell(Kind::MissingFile, format!("version {version} lists it and it is not there"), restore);
             return Ok(checked);
         }

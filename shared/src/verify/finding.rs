@@ -38,6 +38,8 @@ pub enum Kind {
     UnprovenFile,
     /// A file whose name is none that Weir gives.
     ForeignFile,
+    /// An object of a closed revision is gone or cannot be read.
+    BrokenRevision,
     /// A table with rows that readers cannot find in the catalog.
     CatalogTable,
     /// A partition with rows that the catalog does not declare.

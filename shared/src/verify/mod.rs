@@ -16,6 +16,7 @@
 
 mod catalog;
 mod chain;
+mod closed;
 mod files;
 mod finding;
 mod folded;
@@ -46,6 +47,7 @@ pub use repair::Repair;
 pub use source::{SourceContents, compare_source};
 pub use stream::{Compared, StreamComparison};
 
+use closed::ClosedPartitions;
 use keys::Keys;
 use overlap::Spans;
 
@@ -186,6 +188,11 @@ pub struct Verifier {
     partitions: BTreeMap<String, BTreeSet<PartitionPath>>,
     chains: BTreeSet<ChainKey>,
     broken: BTreeSet<ChainKey>,
+    closed: Arc<ClosedPartitions>,
+    /// Rows that commits list and the newest revision covers.
+    closed_rows: BTreeMap<(String, PartitionPath), u64>,
+    /// What is wrong with objects of revisions, until it can be told.
+    unread: Vec<Finding>,
 }
 
 impl Verifier {
@@ -208,6 +215,9 @@ impl Verifier {
             partitions: BTreeMap::new(),
             chains: BTreeSet::new(),
             broken: BTreeSet::new(),
+            closed: Arc::default(),
+            closed_rows: BTreeMap::new(),
+            unread: Vec::new(),
         }
     }
 
@@ -216,6 +226,8 @@ impl Verifier {
     /// # Errors
     /// The lake cannot be listed.
     pub async fn chains(&mut self) -> Result<Vec<ChainKey>> {
+        // Before the chains are listed: what a revision covers is in what is read after it.
+        self.closed = Arc::new(closed::load(&self.lake, &self.scope, &mut self.unread).await?);
         let chains = reader::chains(&self.lake).await?;
         self.chains = chains.iter().cloned().collect();
         Ok(chains)
@@ -241,6 +253,8 @@ impl Verifier {
     pub async fn finish(&mut self, repair: Option<&Repair<'_>>, sink: &mut Sink<'_>) -> Result<Totals> {
         stray::verify(self, repair, sink).await?;
         catalog::verify(self, sink).await?;
+        std::mem::take(&mut self.unread).into_iter().for_each(|finding| self.report(finding, sink));
+        closed::verify(self, sink).await?;
         Ok(self.totals)
     }
 
@@ -253,6 +267,10 @@ impl Verifier {
             let _ = self.chain(&chain, sink).await?;
         }
         self.finish(repair, sink).await
+    }
+
+    fn has_broken_chain(&self) -> bool {
+        !self.broken.is_empty()
     }
 
     /// What was counted so far.
