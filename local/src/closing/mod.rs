@@ -70,7 +70,9 @@ impl LocalStream {
         let name = self.arn.rsplit('/').next().unwrap_or_default();
         let key = stream_key(name, &format!("{}{}", self.arn, self.identity));
         let failures = match self.failures.as_deref() {
-            Some(address) if address.contains("://") => Some(LakeStore::open(address, &store_options(process_env))?),
+            Some(address) if address.contains("://") => {
+                Some(LakeStore::open(address, &store_options(process_env))?)
+            }
             Some(folder) if Path::new(folder).is_dir() => {
                 let url = url::Url::from_directory_path(Path::new(folder).canonicalize()?);
                 let url = url.map_err(|()| anyhow::anyhow!("{folder} is no folder"))?;

@@ -36,7 +36,7 @@ async fn replayed() -> World {
     world
 }
 
-async fn verified(world: &World) -> Found {
+pub(super) async fn verified(world: &World) -> Found {
     let findings = world.verify(false).await.1;
     assert!(findings.iter().all(|f| !f.way_out.is_empty() && !f.problem.is_empty()), "{findings:#?}");
     findings.into_iter().map(|f| (f.kind, f.object)).collect()
@@ -53,6 +53,7 @@ async fn cases() -> Vec<(&'static str, Found, Found)> {
     cases.extend(of_drops().await);
     cases.extend(of_replays().await);
     cases.extend(of_sources().await);
+    cases.extend(super::closed::cases().await);
     cases
 }
 
@@ -207,7 +208,8 @@ fn after(kind: Kind) -> Option<Kind> {
         UnprovenFile => ForeignFile,
         ForeignFile => CatalogTable,
         CatalogTable => CatalogPartition,
-        CatalogPartition => MissingRange,
+        CatalogPartition => BrokenRevision,
+        BrokenRevision => MissingRange,
         MissingRange => PhantomRecords,
         PhantomRecords => SourceCount,
         SourceCount => return None,
