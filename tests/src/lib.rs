@@ -6,6 +6,7 @@
 pub mod binaries;
 pub mod fault_proxy;
 pub mod lake;
+pub mod ministack;
 pub mod place;
 pub mod process;
 pub mod python;

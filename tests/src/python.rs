@@ -1,7 +1,7 @@
 //! Readers and producers that others wrote, from PyPI, in a virtual environment of the tests' own.
 //!
-//! It is made once under the target folder, keyed by the content of `tests/requirements.txt` and
-//! the interpreter, behind a file lock so that parallel test programs don't make it twice.
+//! Each is made once under the target folder, keyed by the content of its requirements and the
+//! interpreter, behind a file lock so that parallel test programs don't make it twice.
 
 use std::collections::hash_map::DefaultHasher;
 use std::ffi::OsStr;
@@ -13,9 +13,40 @@ use std::sync::OnceLock;
 
 use crate::{place, process};
 
-const REQUIREMENTS: &str = include_str!("../requirements.txt");
+/// What an environment is made of.
+#[derive(Debug, Clone, Copy)]
+struct Requirements {
+    /// Its folder below `target/weir-tests`.
+    folder: &'static str,
+    /// File in `tests/`.
+    file: &'static str,
+    text: &'static str,
+    /// Spark comes as sources only.
+    only_wheels: bool,
+}
 
-/// The virtual environment.
+const READERS: Requirements = Requirements {
+    folder: "python",
+    file: "requirements.txt",
+    text: include_str!("../requirements.txt"),
+    only_wheels: true,
+};
+
+const SPARK: Requirements = Requirements {
+    folder: "spark",
+    file: "requirements-spark.txt",
+    text: include_str!("../requirements-spark.txt"),
+    only_wheels: false,
+};
+
+const MINISTACK: Requirements = Requirements {
+    folder: "ministack",
+    file: "requirements-ministack.txt",
+    text: include_str!("../requirements-ministack.txt"),
+    only_wheels: false,
+};
+
+/// A virtual environment.
 #[derive(Debug, Clone)]
 pub struct Python {
     bin: PathBuf,
@@ -26,14 +57,22 @@ impl Python {
     /// test that asks then skips. In CI that is a failure.
     pub fn get() -> Option<Self> {
         static MADE: OnceLock<Result<Python, String>> = OnceLock::new();
-        match MADE.get_or_init(make) {
-            Ok(python) => Some(python.clone()),
-            Err(problem) if place::in_ci() => panic!("no Python environment: {problem}"),
-            Err(problem) => {
-                eprintln!("skipped: no Python environment: {problem}");
-                None
-            }
-        }
+        given(MADE.get_or_init(|| make(READERS)))
+    }
+
+    /// The environment with Spark, under the same rule; it needs Java, too.
+    pub fn spark() -> Option<Self> {
+        static MADE: OnceLock<Result<Python, String>> = OnceLock::new();
+        given(MADE.get_or_init(|| {
+            attempt(Command::new("java").arg("-version"))?;
+            make(SPARK)
+        }))
+    }
+
+    /// The environment with MiniStack, under the same rule.
+    pub fn ministack() -> Option<Self> {
+        static MADE: OnceLock<Result<Python, String>> = OnceLock::new();
+        given(MADE.get_or_init(|| make(MINISTACK)))
     }
 
     /// A command of the environment (`aws`, `weed`, `python`).
@@ -68,40 +107,44 @@ impl Python {
     }
 }
 
-fn make() -> Result<Python, String> {
+fn given(made: &Result<Python, String>) -> Option<Python> {
+    match made {
+        Ok(python) => Some(python.clone()),
+        Err(problem) if place::in_ci() => panic!("no Python environment: {problem}"),
+        Err(problem) => {
+            eprintln!("skipped: no Python environment: {problem}");
+            None
+        }
+    }
+}
+
+fn make(requirements: Requirements) -> Result<Python, String> {
     let system = place::setting("WEIR_PYTHON").unwrap_or_else(|| "python3".to_owned());
     let version = attempt(Command::new(&system).args(["-c", "import sys; print(sys.prefix, sys.version)"]))?;
     let mut key = DefaultHasher::new();
-    (REQUIREMENTS, version).hash(&mut key);
+    (requirements.text, version).hash(&mut key);
 
-    let folder = place::kept("python").join(format!("{:016x}", key.finish()));
+    let folder = place::kept(requirements.folder).join(format!("{:016x}", key.finish()));
     let lock = File::create(folder.with_extension("lock")).map_err(|e| e.to_string())?;
     lock.lock().map_err(|e| e.to_string())?;
     let python = Python { bin: folder.join("bin") };
     let complete = folder.join("complete");
     if !complete.exists() {
-        eprintln!("installing tests/requirements.txt to {} (once)", folder.display());
-        fill(&system, &folder)?;
+        eprintln!("installing tests/{} to {} (once)", requirements.file, folder.display());
+        fill(&system, &folder, requirements)?;
         File::create(complete).map_err(|e| e.to_string())?;
     }
     Ok(python)
 }
 
-fn fill(system: &str, folder: &Path) -> Result<(), String> {
+fn fill(system: &str, folder: &Path, requirements: Requirements) -> Result<(), String> {
     attempt(Command::new(system).args(["-m", "venv", "--clear"]).arg(folder))?;
-    let requirements = place::checkout().join("tests/requirements.txt");
     let mut pip = Command::new(folder.join("bin/python"));
-    pip.args([
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--only-binary",
-        ":all:",
-        "-r",
-    ]);
-    attempt(pip.arg(requirements)).map(|_| ())
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+    if requirements.only_wheels {
+        pip.args(["--only-binary", ":all:"]);
+    }
+    attempt(pip.arg("-r").arg(place::checkout().join("tests").join(requirements.file))).map(|_| ())
 }
 
 fn attempt(command: &mut Command) -> Result<String, String> {

@@ -98,6 +98,12 @@ pub(super) struct UpArgs {
     /// Name of the stream; the first table's name if not given
     #[arg(long, env = "WEIR_STREAM")]
     pub(super) stream: Option<String>,
+    /// Instead of a stream of its own, follow this DynamoDB stream at --endpoint
+    #[arg(long, value_name = "ARN", requires = "endpoint", conflicts_with_all = ["stream", "shards", "port", "no_limits"])]
+    pub(super) dynamodb_stream: Option<String>,
+    /// Where the DynamoDB stream is served on this machine (`http://127.0.0.1:4566`)
+    #[arg(long, value_name = "URL", requires = "dynamodb_stream")]
+    pub(super) endpoint: Option<String>,
     /// Shards, if the stream is made now
     #[arg(long, default_value_t = 2)]
     pub(super) shards: u32,

@@ -4,6 +4,7 @@ mod args;
 mod close;
 mod demo;
 mod files;
+mod follow;
 mod function;
 mod ingest;
 mod lake;

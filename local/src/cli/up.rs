@@ -16,6 +16,7 @@ use crate::runtime::poller::Destination;
 use crate::runtime::{HostedFunction, Running, UpConfig, up};
 
 use super::args::{Global, UpArgs};
+use super::follow;
 use super::lake::{Lake, store_options};
 
 /// How long a stream keeps a record, and so the longest that a mapping without a maximum record age
@@ -52,21 +53,16 @@ fn stream_identity(state: &Path) -> Result<String> {
 }
 
 pub(super) async fn run(global: &Global, args: &UpArgs) -> Result<ExitCode> {
+    if let (Some(stream), Some(endpoint)) = (&args.dynamodb_stream, &args.endpoint) {
+        return follow::run(global, args, stream, endpoint).await;
+    }
     let lake = Lake::open(global)?;
     lake.ensure_tables(global, &args.tables).await?;
     let stream = args.stream.clone().unwrap_or_else(|| args.tables[0].clone());
-    let mut config = UpConfig::new(&args.state, &stream, "ingest", Arc::new(SystemClock));
+    let mut config = settings(args, &stream)?;
     config.port = (args.port != 0).then_some(args.port);
     config.shards = args.shards;
     config.enforce_limits = !args.no_limits;
-    config.mapping.batch_size = args.batch_size;
-    config.mapping.window = args.window;
-    config.mapping.parallelization_factor = args.parallelization_factor;
-    config.mapping.policy.tumbling_window = args.tumbling_window;
-    config.mapping.policy.maximum_retry_attempts = Some(args.retries);
-    config.mapping.policy.bisect = !args.no_bisect;
-    config.destination = args.on_failure.as_deref().map(destination).transpose()?;
-    config.report = Arc::new(|line: &str| eprintln!("{line}"));
     let policy = &config.mapping.policy;
     let lanes = args.parallelization_factor > 1;
     let age = policy.maximum_record_age_ms.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
@@ -97,6 +93,20 @@ pub(super) async fn run(global: &Global, args: &UpArgs) -> Result<ExitCode> {
         () = stop => Ok(ExitCode::SUCCESS),
         stop = wait_for_stop() => stop.map(|()| ExitCode::from(130)),
     }
+}
+
+/// What holds for the mapping of any stream.
+pub(super) fn settings(args: &UpArgs, stream: &str) -> Result<UpConfig> {
+    let mut config = UpConfig::new(&args.state, stream, "ingest", Arc::new(SystemClock));
+    config.mapping.batch_size = args.batch_size;
+    config.mapping.window = args.window;
+    config.mapping.parallelization_factor = args.parallelization_factor;
+    config.mapping.policy.tumbling_window = args.tumbling_window;
+    config.mapping.policy.maximum_retry_attempts = Some(args.retries);
+    config.mapping.policy.bisect = !args.no_bisect;
+    config.destination = args.on_failure.as_deref().map(destination).transpose()?;
+    config.report = Arc::new(|line: &str| eprintln!("{line}"));
+    Ok(config)
 }
 
 /// Whole invocation records, as the service writes them to a bucket.

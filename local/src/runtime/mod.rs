@@ -12,6 +12,7 @@
 //! ```
 
 pub mod endpoint;
+mod follow;
 pub mod function;
 mod journal;
 pub mod lock;
@@ -25,6 +26,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use weir::clock::Clock;
+
+pub use follow::{Following, follow};
 
 use endpoint::{ACCOUNT, COMPACT_FROM_BYTES, Endpoint, EndpointConfig, REGION};
 use function::{FunctionConfig, FunctionHost, Program};

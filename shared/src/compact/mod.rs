@@ -2,6 +2,7 @@
 //! steps of bounded time that several processes may share.
 
 mod block;
+mod current;
 mod evolve;
 mod gather;
 mod header;
@@ -25,6 +26,8 @@ use crate::commit::LakeStore;
 use crate::error::Result;
 use crate::limits::ROW_GROUP_ROWS;
 use crate::schema::TableSchema;
+
+pub use current::{Current, CurrentState, current};
 
 use block::Block;
 use gather::Gather;

@@ -92,7 +92,8 @@ fn read(input: &TableInput) -> Result<TableSchema, String> {
         dedupe_key: read_column_list(given, "weir.dedupe_key", &columns[..own.len()])?,
         on_close: read_on_close(given)?,
         compact_bytes: read_compact_size(given)?,
-        current: read_current(given, &input.name)?,
+        keys: read_column_list(given, "weir.keys", &columns[..own.len()])?,
+        current: read_current(given, &input.name, provenance, &columns)?,
         columns,
         version,
     })
@@ -350,7 +351,12 @@ fn read_compact_size(given: &Parameters) -> Result<u64, String> {
     parameters::parse_compact_size(text).map_err(|e| format!("`weir.compact_size`: {e}"))
 }
 
-fn read_current(given: &Parameters, table: &str) -> Result<Option<String>, String> {
+fn read_current(
+    given: &Parameters,
+    table: &str,
+    provenance: Provenance,
+    columns: &[Column],
+) -> Result<Option<String>, String> {
     let Some(name) = given.get("weir.current") else { return Ok(None) };
     if let Some(problem) = names::problem(name) {
         return Err(format!(
@@ -360,6 +366,12 @@ fn read_current(given: &Parameters, table: &str) -> Result<Option<String>, Strin
     }
     if name == table {
         return Err("`weir.current`: names the table itself; name another, such as `<table>_current`".into());
+    }
+    let of_changes = columns.iter().any(|column| column.from == ["_op"]);
+    if !of_changes || !given.contains_key("weir.keys") || provenance == Provenance::Footer {
+        return Err("`weir.current`: wants a column that is read from `_op`, the columns that name an item in \
+                    `weir.keys`, and provenance columns (weir.provenance=columns), which tell the order of changes"
+            .into());
     }
     Ok(Some(name.clone()))
 }

@@ -298,6 +298,8 @@ pub struct TableSchema {
     pub on_close: Vec<CloseAction>,
     /// `weir.compact_size`: bytes of a compacted file that close aims at
     pub compact_bytes: u64,
+    /// `weir.keys`: columns that name an item, of a table of changes
+    pub keys: Vec<String>,
     /// `weir.current`: the table that close keeps the current state in, of a table of changes
     pub current: Option<String>,
     /// `weir.schema_hash`: 16 hex digits over columns and `weir.*` settings; also the schema version
@@ -334,6 +336,7 @@ impl TableSchema {
             dedupe_key: Vec::new(),
             on_close: Vec::new(),
             compact_bytes: 256 << 20,
+            keys: Vec::new(),
             current: None,
             version: "0".into(),
         }

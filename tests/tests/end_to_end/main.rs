@@ -2,6 +2,7 @@
 //! Weir as its users meet it: built programs, real files, readers that others wrote.
 
 mod bad_moments;
+mod dynamodb;
 mod environment;
 mod ingest;
 mod producers;

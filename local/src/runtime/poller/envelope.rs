@@ -8,6 +8,7 @@ use weir::clock::EpochMicros;
 use weir::record::SequenceNumber;
 
 use super::decide::Condition;
+use super::dynamodb::is_dynamodb_stream;
 
 /// What a synchronous invocation may carry: 6 MB, base64 and envelope included (Lambda quota).
 pub const MAX_EVENT_BYTES: usize = 6 * 1024 * 1024;
@@ -200,7 +201,12 @@ impl GivenUp<'_> {
         envelope["version"] = json!("1.0");
         envelope["timestamp"] = json!(rfc3339_ms(self.now));
         let (Some(first), Some(last)) = (self.records.first(), self.records.last()) else { return envelope };
-        envelope["KinesisBatchInfo"] = json!({
+        let info = if is_dynamodb_stream(&self.names.stream_arn) {
+            "DDBStreamBatchInfo"
+        } else {
+            "KinesisBatchInfo"
+        };
+        envelope[info] = json!({
             "shardId": self.shard,
             "startSequenceNumber": first.sequence_text,
             "endSequenceNumber": last.sequence_text,

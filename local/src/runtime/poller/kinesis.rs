@@ -147,8 +147,7 @@ pub struct GotRecord {
 impl Kinesis {
     /// A client of the endpoint at `url`.
     pub fn new(url: &str) -> Result<Self, CallFailed> {
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).no_proxy().build();
-        let http = http.map_err(|e| CallFailed::unreached("open a client", &e))?;
+        let http = client()?;
         Ok(Self { http, url: url.trim_end_matches('/').to_owned(), keys: None })
     }
 
@@ -168,17 +167,7 @@ impl Kinesis {
             message,
         })?;
         let request = self.http.post(format!("{}/", self.url)).headers(headers).body(body);
-        let response = request.send().await.map_err(|e| CallFailed::unreached(operation, &e))?;
-        let status = response.status();
-        let bytes = response.bytes().await.map_err(|e| CallFailed::unreached(operation, &e))?;
-        if status.is_success() {
-            return Ok(bytes.to_vec());
-        }
-        let error: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-        let text = |key: &str| error.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let kind = text("__type").rsplit('#').next().unwrap_or_default().to_owned();
-        let kind = if kind.is_empty() { status.to_string() } else { kind };
-        Err(CallFailed { operation, kind, message: text("message") })
+        post(operation, request).await
     }
 
     fn headers(&self, operation: &str, body: &str) -> Result<HeaderMap, String> {
@@ -266,8 +255,32 @@ impl Kinesis {
     }
 }
 
+/// A client of an endpoint on this machine.
+pub(super) fn client() -> Result<reqwest::Client, CallFailed> {
+    let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).no_proxy().build();
+    http.map_err(|e| CallFailed::unreached("open a client", &e))
+}
+
+/// The body of a result, or the service's error.
+pub(super) async fn post(
+    operation: &'static str,
+    request: reqwest::RequestBuilder,
+) -> Result<Vec<u8>, CallFailed> {
+    let response = request.send().await.map_err(|e| CallFailed::unreached(operation, &e))?;
+    let status = response.status();
+    let bytes = response.bytes().await.map_err(|e| CallFailed::unreached(operation, &e))?;
+    if status.is_success() {
+        return Ok(bytes.to_vec());
+    }
+    let error: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+    let text = |key: &str| error.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let kind = text("__type").rsplit('#').next().unwrap_or_default().to_owned();
+    let kind = if kind.is_empty() { status.to_string() } else { kind };
+    Err(CallFailed { operation, kind, message: text("message") })
+}
+
 impl CallFailed {
-    fn unreached(operation: &'static str, error: &dyn std::error::Error) -> Self {
+    pub(super) fn unreached(operation: &'static str, error: &dyn std::error::Error) -> Self {
         let mut message = error.to_string();
         let mut source = error.source();
         while let Some(cause) = source {

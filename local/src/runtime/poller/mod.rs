@@ -1,4 +1,4 @@
-//! An event source mapping: a stream of any Kinesis endpoint in, invocations of a function out, in
+//! An event source mapping: a stream of any Kinesis or DynamoDB endpoint in, invocations of a function out, in
 //! order per partition key, at least once, as AWS delivers them (design 5).
 //!
 //! ```text
@@ -13,6 +13,7 @@ mod buffer;
 mod config;
 pub mod decide;
 mod destination;
+pub mod dynamodb;
 pub mod envelope;
 pub mod kinesis;
 mod lane;
@@ -20,6 +21,7 @@ mod lane;
 mod recorded;
 mod shard;
 pub mod signature;
+mod source;
 pub mod state;
 mod status;
 #[cfg(test)]
@@ -50,8 +52,9 @@ pub use status::{ShardState, ShardStatus, Status};
 pub use window::{MAX_TUMBLING_WINDOW, OpenWindow};
 
 use envelope::Names;
-use kinesis::{From, Kinesis, ShardInfo};
+use kinesis::{From, ShardInfo};
 use shard::ShardReader;
+use source::Source;
 use state::{ShardCheckpoint, StateFile};
 use status::Board;
 
@@ -78,7 +81,7 @@ pub type Report = Arc<dyn Fn(&str) + Send + Sync>;
 /// Everything a poller needs.
 #[derive(Clone)]
 pub struct PollerConfig {
-    /// URL of the Kinesis endpoint.
+    /// URL of the endpoint that has the stream.
     pub endpoint: String,
     /// The mapping.
     pub mapping: MappingConfig,
@@ -96,7 +99,7 @@ pub struct PollerConfig {
 
 /// What all tasks of a poller share.
 pub(crate) struct Shared {
-    kinesis: Kinesis,
+    source: Source,
     mapping: MappingConfig,
     names: Names,
     state: StateFile,
@@ -122,8 +125,8 @@ impl Poller {
         config.mapping.check()?;
         std::fs::create_dir_all(&config.state_dir)
             .with_context(|| format!("could not make the folder {}", config.state_dir.display()))?;
-        let kinesis = Kinesis::new(&config.endpoint)?;
-        let stream = kinesis.describe(&config.mapping.stream).await;
+        let source = Source::new(&config.endpoint, &config.mapping.stream)?;
+        let stream = source.describe().await;
         let stream =
             stream.with_context(|| format!("stream {} at {}", config.mapping.stream, config.endpoint))?;
         let state = StateFile::open(&config.state_dir.join("checkpoints.json"))?;
@@ -135,7 +138,7 @@ impl Poller {
                 state.get().given_up,
                 config.clock.clone(),
             ),
-            kinesis,
+            source,
             mapping: config.mapping,
             state,
             destination: config.destination,
@@ -187,7 +190,7 @@ impl Shared {
         if known.stream_created != 0.0 {
             (self.report)("the stream was made again since the last run; reading it from its start");
         }
-        let shards = self.kinesis.list_shards(&self.mapping.stream).await?;
+        let shards = self.source.list_shards().await?;
         let now = self.clock.now();
         let given_up = known.given_up;
         let mut begun = state::Checkpoints { stream_created, given_up, ..Default::default() };
@@ -198,8 +201,7 @@ impl Shared {
                 StartingPosition::AtTimestamp(at) => checkpoint.from_ms = Some(at.millis()),
                 StartingPosition::Latest if shard.is_closed() => checkpoint.closed = true,
                 StartingPosition::Latest => {
-                    let stream = &self.mapping.stream;
-                    let latest = self.kinesis.iterator(stream, &shard.shard_id, &From::Latest).await?;
+                    let latest = self.source.iterator(&shard.shard_id, &From::Latest).await?;
                     iterators.insert(shard.shard_id.clone(), latest);
                     // Arrival times may be whole seconds: a restart before the first checkpoint
                     // begins with the whole second.
@@ -235,7 +237,7 @@ impl Supervisor {
         let mut failures = 0;
         loop {
             self.reap().await;
-            let pause = match self.shared.kinesis.list_shards(&self.shared.mapping.stream).await {
+            let pause = match self.shared.source.list_shards().await {
                 Ok(shards) => {
                     failures = 0;
                     self.start_ready(&shards);

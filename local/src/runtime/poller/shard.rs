@@ -8,7 +8,7 @@ use weir::clock::EpochMicros;
 use weir::record::SequenceNumber;
 
 use super::buffer::{Buffer, lane_of};
-use super::envelope::{EventRecord, record_json};
+use super::envelope::EventRecord;
 use super::kinesis::{From, GotRecord};
 use super::lane::Lane;
 use super::state::ShardCheckpoint;
@@ -96,7 +96,7 @@ impl ShardReader {
         };
         let began_ms = self.shared.clock.now().millis();
         // Any failure drops the iterator, so that an expired one is opened anew.
-        let got = self.shared.kinesis.get_records(&current, *limit).await.map_err(|e| e.to_string())?;
+        let got = self.shared.source.get_records(&current, *limit).await.map_err(|e| e.to_string())?;
         let filled = got.records.len() >= *limit;
         if let Some(bytes) = got.records.iter().map(|r| r.data.len() + 200).max() {
             *limit = (READ_BYTES / bytes).clamp(1, MAX_LIMIT);
@@ -126,8 +126,7 @@ impl ShardReader {
             (None, Some(ms)) => From::AtTimestamp(EpochMicros::from_millis(ms)),
             (None, None) => From::TrimHorizon,
         };
-        let stream = &self.shared.mapping.stream;
-        self.shared.kinesis.iterator(stream, &self.shard, &from).await.map_err(|e| e.to_string())
+        self.shared.source.iterator(&self.shard, &from).await.map_err(|e| e.to_string())
     }
 
     fn route(&self, buffer: &Buffer, record: GotRecord, from_ms: Option<i64>) -> Result<(), String> {
@@ -135,14 +134,7 @@ impl ShardReader {
             .map_err(|e| format!("{}: {e}", record.sequence_number))?;
         let arrived_at = EpochMicros((record.approximate_arrival_timestamp * 1e6).round() as i64);
         let lane = lane_of(&record.partition_key, self.shared.mapping.parallelization_factor);
-        let json = record_json(
-            &self.shared.names,
-            &self.shard,
-            &record.sequence_number,
-            &record.partition_key,
-            &record.data,
-            arrived_at,
-        );
+        let json = self.shared.source.record_json(&self.shared.names, &self.shard, &record, arrived_at);
         // The embedded endpoint falls back to the trim horizon when no record is that new.
         let wanted = from_ms.is_none_or(|from| arrived_at.millis() >= from);
         let sequence_text = record.sequence_number.into_boxed_str();
