@@ -1,12 +1,12 @@
 //! A partition's entry in the catalog, in the form of Glue's `PartitionInput`.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
+use crate::partition::PartitionPath;
 use crate::schema::TableInput;
 
 /// A declared partition.
@@ -76,23 +76,6 @@ pub(super) fn hive_path(table: &TableInput, values: &[String]) -> Result<String>
             format!("a partition has {} values ({values:?}), the table {} keys", values.len(), keys.len());
         return Err(Error::Schema { table: table.name.clone(), problem });
     }
-    let parts = keys.iter().zip(values).map(|(key, value)| format!("{}={}", key.name, escape(value)));
-    Ok(parts.collect::<Vec<_>>().join("/"))
-}
-
-/// Hive's `FileUtils.escapePathName`: an empty value is the null partition.
-fn escape(value: &str) -> String {
-    if value.is_empty() {
-        return "__HIVE_DEFAULT_PARTITION__".to_owned();
-    }
-    let mut escaped = String::new();
-    for c in value.chars() {
-        if c.is_ascii_control() || "\"#%'*/:=?\\{[]^".contains(c) {
-            // Only ASCII comes here, so the code point is the byte.
-            let _ = write!(escaped, "%{:02X}", u32::from(c));
-        } else {
-            escaped.push(c);
-        }
-    }
-    escaped
+    let pairs = keys.iter().zip(values).map(|(key, value)| (key.name.as_str(), Some(value.as_str())));
+    Ok(PartitionPath::from_values(pairs).as_str().to_owned())
 }
