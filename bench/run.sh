@@ -4,7 +4,7 @@
 #   bench/run.sh                 the backfill in all variants, cold start, the criterion benches
 #   bench/run.sh backfill base   `weir ingest` beside DuckDB: base, 10x, partitions, shuffled
 #   bench/run.sh coldstart       process start to first poll, beside an empty function
-#   bench/run.sh criterion       unpack, decode, write, the whole handler
+#   bench/run.sh criterion       unpack, decode, write, the whole handler, the protocol's share
 #
 # PAIRS (default 5) and ROWS (default 1000000) change the backfill. Inputs and outputs stay under
 # target/bench, 6 GB of them with the variant 10x.

@@ -107,6 +107,8 @@ impl PositionSet {
     /// Positions of `self` that are not in `other`.
     pub fn subtract(&self, other: &Self) -> Self {
         match (self, other) {
+            // The common case: a batch against what was built of it.
+            (PositionSet::Exact(a), PositionSet::Exact(b)) if a == b => PositionSet::default(),
             (PositionSet::Exact(a), _) => {
                 PositionSet::Exact(a.iter().copied().filter(|&n| !other.contains(n)).collect())
             }
