@@ -1,0 +1,671 @@
+//! One seed, one world: records, attempts that commit them, closers, readers, a foreign writer of the
+//! catalog, and the time. Single-threaded: a process runs until its next call, and the seed says whose
+//! call goes on, and how.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use weir::catalog::{Catalog, FolderCatalog, apply, plan_apply};
+use weir::clock::{Clock, EpochMicros};
+use weir::close::{Closer, Plan, Run, Settings};
+use weir::commit::format::Commit;
+use weir::commit::store::Retry;
+use weir::commit::{Built, BuiltFile, LakeStore, PositionSet, ShardWriter};
+use weir::naming::closed::{CloseObject, ClosePrefix};
+use weir::naming::{ChainKey, LogEntry};
+use weir::partition::PartitionPath;
+use weir::record::{RecordId, SequenceNumber, Shard};
+use weir::schema::TableInput;
+
+use super::driver::Driver;
+use super::parts::{Clicks, Lines, Record, SHARD, STREAM, Services};
+use super::random::Random;
+use super::store::{Answer, Call, ProcessStore, Shared};
+
+pub(crate) const TABLE: &str = "t";
+const SECOND: i64 = 1_000_000;
+const HOUR: i64 = 3_600 * SECOND;
+const LATENESS: i64 = 600 * SECOND;
+/// A function's life, how late a call may land, and how long a query may take.
+const LIFE: i64 = 15 * 60 * SECOND;
+const LAND: i64 = 60 * SECOND;
+const READ: i64 = 1_800 * SECOND;
+const FIRST_HOUR: i64 = 10;
+
+/// What is broken on purpose: the rows on close of 'What breaks without each rule'.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Broken {
+    Nothing,
+    /// The driver in place of the library, with every rule kept.
+    DrivenByTheRules,
+    PlanPinsNothing,
+    NoOwner,
+    NoMarker,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Violation {
+    pub(crate) invariant: &'static str,
+    pub(crate) what: String,
+}
+
+fn broken<T>(invariant: &'static str, what: String) -> Result<T, Violation> {
+    Err(Violation { invariant, what })
+}
+
+/// What a reader that follows the catalog got.
+struct Seen {
+    hour: i64,
+    revision: u32,
+    rows: Vec<String>,
+    missing: Option<String>,
+}
+
+enum Ended {
+    Ingest { last: u64, committed: bool },
+    Closer,
+    Reader(Option<Seen>),
+    Foreign,
+}
+
+struct Process {
+    id: u64,
+    future: Pin<Box<dyn Future<Output = Ended>>>,
+    began: i64,
+    frozen_until: i64,
+    reader: bool,
+    /// Rows committed when it began.
+    must: BTreeSet<u64>,
+    /// The revisions that readers have seen before.
+    floor: BTreeMap<i64, u32>,
+}
+
+struct WorldClock(Shared);
+
+impl Clock for WorldClock {
+    fn now(&self) -> EpochMicros {
+        EpochMicros(self.0.lock().unwrap().now)
+    }
+}
+
+pub(crate) struct World {
+    broken: Broken,
+    random: Random,
+    objects: Shared,
+    clicks: Clicks,
+    processes: Vec<Process>,
+    ids: u64,
+    /// Records up to this one are acknowledged.
+    acknowledged: u64,
+    delivering: Option<(u64, i64)>,
+    late: Vec<(i64, Call)>,
+    /// Closers that sleep wake hours later; else a function's life ends.
+    sleepers: bool,
+    token: bool,
+    pub(crate) stats: Stats,
+    seen: BTreeMap<i64, u32>,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Stats {
+    pub(crate) closers: u64,
+    pub(crate) reads: u64,
+    pub(crate) revisions: u64,
+}
+
+pub(crate) fn partition(hour: i64) -> PartitionPath {
+    PartitionPath::parse(&format!("hour=1970-01-{:02}-{:02}", 1 + hour / 24, hour % 24)).unwrap()
+}
+
+pub(crate) fn values(partition: &PartitionPath) -> Vec<String> {
+    partition.values().into_iter().map(|(_, value)| value.unwrap()).collect()
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, broken: Broken) -> Self {
+        let mut random = Random::of(seed, 7);
+        let objects = Shared::default();
+        objects.lock().unwrap().now = FIRST_HOUR * HOUR;
+        let clicks = Clicks { objects: objects.clone(), ..Clicks::default() };
+        let sleepers = random.chance(25) && matches!(broken, Broken::Nothing | Broken::DrivenByTheRules);
+        let token = sleepers || random.chance(30) && broken != Broken::NoMarker;
+        let world = Self {
+            broken,
+            random,
+            objects,
+            clicks,
+            processes: Vec::new(),
+            ids: 0,
+            acknowledged: 0,
+            delivering: None,
+            late: Vec::new(),
+            sleepers,
+            token,
+            stats: Stats::default(),
+            seen: BTreeMap::new(),
+        };
+        let table = serde_json::json!({
+            "Name": TABLE,
+            "StorageDescriptor": {"Columns": [{"Name": "ts", "Type": "timestamp", "Parameters": {"weir.required": "true"}}]},
+            "PartitionKeys": [{"Name": "hour", "Type": "string"}],
+            "Parameters": {"weir.partition.hour": "hour(ts)", "weir.event_time": "ts",
+                "weir.allowed_lateness": "10m", "weir.on_close": "event"}
+        });
+        let table = TableInput::from_json(&table.to_string()).unwrap();
+        let catalog = world.catalog(0);
+        now(async {
+            let changes = plan_apply(&[table], &catalog, "memory:///").await.unwrap();
+            apply(&changes, &catalog).await.unwrap();
+        });
+        world
+    }
+
+    fn store(&self, process: u64) -> ProcessStore {
+        ProcessStore { objects: self.objects.clone(), process }
+    }
+
+    fn lake(&self, process: u64) -> LakeStore {
+        let lake = LakeStore::new(Arc::new(self.store(process)), "".into(), "memory:///");
+        lake.with_retry(Retry { tries: 4, pause: Duration::ZERO })
+    }
+
+    fn catalog(&self, process: u64) -> FolderCatalog {
+        FolderCatalog::new(Arc::new(self.store(process)), "".into(), "memory:///")
+    }
+
+    fn now(&self) -> i64 {
+        self.objects.lock().unwrap().now
+    }
+
+    /// Live, come to rest, and be judged.
+    pub(crate) fn run(&mut self) -> Result<(), Violation> {
+        for _ in 0..1_600 {
+            self.step()?;
+        }
+        self.rest()?;
+        self.judge_end()
+    }
+
+    fn step(&mut self) -> Result<(), Violation> {
+        let ahead = match self.random.below(1_000) {
+            0..3 => self.random.below(4 * 3_600) as i64,
+            3..40 => self.random.below(300) as i64,
+            _ => self.random.below(3) as i64,
+        };
+        let now = self.now() + ahead * SECOND;
+        self.objects.lock().unwrap().now = now;
+        self.land(now - LAND);
+        if !self.sleepers {
+            // Readers are not functions: theirs is a query's time.
+            self.processes.retain(|p| p.reader || now - p.began <= LIFE);
+        }
+        match self.random.below(1_000) {
+            0..25 => self.produce(now),
+            25..60 => self.deliver(now),
+            60..90 if self.count(false) < 5 => self.closer(),
+            90..120 if self.count(true) < 3 => self.reader(),
+            120..124 => self.foreign(),
+            124..128 => self.land(i64::MAX),
+            _ => return self.go_on(true),
+        }
+        Ok(())
+    }
+
+    fn count(&self, readers: bool) -> usize {
+        self.processes.iter().filter(|p| p.reader == readers).count()
+    }
+
+    fn land(&mut self, before: i64) {
+        let mut objects = self.objects.lock().unwrap();
+        let (land, keep) = std::mem::take(&mut self.late).into_iter().partition(|(at, _)| *at <= before);
+        self.late = keep;
+        let land: Vec<(i64, Call)> = land;
+        land.iter().for_each(|(_, call)| drop(objects.apply(call)));
+    }
+
+    fn produce(&mut self, now: i64) {
+        let mut records = self.clicks.records.lock().unwrap();
+        if records.len() >= 24 {
+            return;
+        }
+        let back = self.random.pick(&[0, 0, 0, 0, 1, 2, 5]);
+        let hour = (now / HOUR - back).max(FIRST_HOUR);
+        records.push(Record { arrived: now, hour });
+    }
+
+    /// The mapping's next batch; the same again if the last attempt died or takes too long.
+    fn deliver(&mut self, now: i64) {
+        if self.delivering.is_some_and(|(id, at)| {
+            now - at < 60 * SECOND && self.processes.iter().any(|process| process.id == id)
+        }) {
+            return;
+        }
+        let records = self.clicks.records.lock().unwrap().clone();
+        let from = self.acknowledged as usize;
+        let batch = 1 + self.random.below(3);
+        let to = records.len().min(from + batch);
+        if from == to {
+            return;
+        }
+        let batch: Vec<(u64, i64)> = (from..to).map(|at| (at as u64 + 1, records[at].hour)).collect();
+        let id = self.next_id();
+        let lake = self.lake(id);
+        self.delivering = Some((id, now));
+        self.spawn(id, false, async move { ingest(lake, id, batch).await });
+    }
+
+    fn next_id(&mut self) -> u64 {
+        self.ids += 1;
+        self.ids
+    }
+
+    fn spawn(&mut self, id: u64, reader: bool, future: impl Future<Output = Ended> + 'static) {
+        let must = if reader { self.committed().into_keys().collect() } else { BTreeSet::new() };
+        let (began, floor) = (self.now(), self.seen.clone());
+        self.processes.push(Process {
+            id,
+            future: Box::pin(future),
+            began,
+            frozen_until: 0,
+            reader,
+            must,
+            floor,
+        });
+    }
+
+    fn closer(&mut self) {
+        let id = self.next_id();
+        self.stats.closers += 1;
+        let (lake, catalog) = (self.lake(id), self.catalog(id));
+        if self.broken == Broken::Nothing {
+            let services = Services { lake: lake.clone(), process: id, token: self.token };
+            let lines = Lines { process: id, calls: AtomicU64::new(0) };
+            let mut settings = Settings::new("unused".into());
+            settings.margin = Duration::ZERO;
+            let clock = Arc::new(WorldClock(self.objects.clone()));
+            let closer = Closer::new(
+                (lake, Arc::new(catalog)),
+                vec![Arc::new(self.clicks.clone())],
+                (Arc::new(lines), Arc::new(services)),
+                clock,
+                settings,
+            );
+            let run = Run { id: format!("p{id}"), until: EpochMicros(self.now() + LIFE), only: None };
+            self.spawn(id, false, async move {
+                let _ = closer.run(&run).await;
+                Ended::Closer
+            });
+            return;
+        }
+        // The driver knows no watermark: it closes what the world knows to be over.
+        let now = self.now();
+        let over: BTreeSet<i64> = self.clicks.records.lock().unwrap().iter().map(|r| r.hour).collect();
+        let over: Vec<i64> = over.into_iter().filter(|hour| (hour + 1) * HOUR + LATENESS <= now).collect();
+        let driver = Driver { lake, catalog, process: id, now, token: self.token, broken: self.broken };
+        self.spawn(id, false, async move {
+            for hour in over {
+                let _ = driver.run(&partition(hour)).await;
+            }
+            Ended::Closer
+        });
+    }
+
+    /// A query by the catalog: location, list, files.
+    fn reader(&mut self) {
+        let id = self.next_id();
+        let hours: Vec<i64> = self.clicks.records.lock().unwrap().iter().map(|record| record.hour).collect();
+        if hours.is_empty() {
+            return;
+        }
+        let hour = self.random.pick(&hours);
+        let (lake, catalog) = (self.lake(id), self.catalog(id));
+        self.spawn(id, true, async move { Ended::Reader(read(lake, catalog, hour).await) });
+    }
+
+    /// Somebody who sets a parameter of an entry, and writes the whole entry back.
+    fn foreign(&mut self) {
+        let id = self.next_id();
+        let hours: Vec<i64> = self.clicks.records.lock().unwrap().iter().map(|record| record.hour).collect();
+        if hours.is_empty() || !matches!(self.broken, Broken::Nothing) {
+            return;
+        }
+        let key = format!("_weir/catalog/partitions/{TABLE}/{}.json", partition(self.random.pick(&hours)));
+        let store = self.store(id);
+        self.spawn(id, false, async move {
+            use object_store::{ObjectStoreExt, PutPayload};
+            let path = object_store::path::Path::parse(&key).unwrap();
+            if let Ok(found) = store.get(&path).await
+                && let Ok(bytes) = found.bytes().await
+            {
+                let mut entry: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+                entry["Parameters"]["foreign"] = id.to_string().into();
+                let _ = store.put(&path, PutPayload::from(entry.to_string())).await;
+            }
+            Ended::Foreign
+        });
+    }
+
+    /// One process goes on: its next call gets its fate, and it runs to the one after.
+    fn go_on(&mut self, faults: bool) -> Result<(), Violation> {
+        if self.processes.is_empty() {
+            return Ok(());
+        }
+        let now = self.now();
+        let at = self.random.below(self.processes.len());
+        if self.processes[at].frozen_until > now {
+            return Ok(());
+        }
+        let (id, reader) = (self.processes[at].id, self.processes[at].reader);
+        let waiting: Vec<u64> = {
+            let objects = self.objects.lock().unwrap();
+            objects
+                .waiting()
+                .into_iter()
+                .filter(|(_, process)| *process == id)
+                .map(|(call, _)| call)
+                .collect()
+        };
+        if !waiting.is_empty() {
+            let call_id = self.random.pick(&waiting);
+            let call = self.objects.lock().unwrap().call(call_id).unwrap();
+            if faults && call.reaches_out() && self.random.chance(15) {
+                let longest = if self.sleepers { 6 * HOUR } else { LIFE };
+                self.processes[at].frozen_until =
+                    now + self.random.below((longest / SECOND) as usize) as i64 * SECOND;
+                return Ok(());
+            }
+            let fate = if faults && !reader { self.random.below(200) } else { 200 };
+            let mut objects = self.objects.lock().unwrap();
+            let answer = match fate {
+                0 => None,
+                1 => {
+                    objects.apply(&call);
+                    None
+                }
+                2 if call.mutates() => {
+                    self.late.push((now, call));
+                    None
+                }
+                3 if call.mutates() => {
+                    objects.apply(&call);
+                    Some(Answer::Timeout)
+                }
+                4 => Some(Answer::Timeout),
+                _ => Some(objects.apply(&call)),
+            };
+            match answer {
+                Some(answer) => objects.answer(call_id, answer),
+                None => {
+                    drop(objects);
+                    drop(self.processes.swap_remove(at));
+                    return Ok(());
+                }
+            }
+        }
+        let poll = self.processes[at].future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        let Poll::Ready(ended) = poll else { return Ok(()) };
+        let process = self.processes.swap_remove(at);
+        match ended {
+            Ended::Ingest { last, committed: true } => self.acknowledged = self.acknowledged.max(last),
+            Ended::Reader(Some(seen)) if now - process.began <= READ => return self.judge(&process, &seen),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// No more faults: everything is delivered, and closers run until nothing is left to do.
+    fn rest(&mut self) -> Result<(), Violation> {
+        for round in 0..24 {
+            self.objects.lock().unwrap().now += 2 * HOUR;
+            self.land(i64::MAX);
+            self.processes.iter_mut().for_each(|process| process.frozen_until = 0);
+            let now = self.now();
+            // What sleeps wakes up once more and ends.
+            self.drain()?;
+            for _ in 0..if round == 0 { 30 } else { 2 } {
+                self.deliver(now);
+                self.drain()?;
+            }
+            if round < 16 {
+                self.closer();
+                self.drain()?;
+            }
+            for _ in 0..2 {
+                self.reader();
+                self.drain()?;
+            }
+            if round >= 16 {
+                self.closer();
+                self.drain()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn drain(&mut self) -> Result<(), Violation> {
+        while !self.processes.is_empty() {
+            self.go_on(false)?;
+        }
+        Ok(())
+    }
+
+    /// Record → version and hour, of all commits.
+    fn committed(&self) -> BTreeMap<u64, (u64, i64)> {
+        let objects = self.objects.lock().unwrap();
+        let chain = ChainKey { stream: STREAM.into(), shard: SHARD.into() };
+        let records = self.clicks.records.lock().unwrap();
+        let mut found = BTreeMap::new();
+        for version in 1.. {
+            let key = chain.object(LogEntry::Commit(version));
+            let Some((bytes, _)) = objects.objects.get(&key) else { break };
+            let PositionSet::Exact(numbers) = Commit::decode(&key, bytes).unwrap().set(&key).unwrap() else {
+                unreachable!("a stream's positions")
+            };
+            for number in numbers {
+                let number = number.as_u64().unwrap();
+                found.insert(number, (version, records[number as usize - 1].hour));
+            }
+        }
+        found
+    }
+
+    fn plan(&self, hour: i64, revision: u32) -> Option<Plan> {
+        let key = ClosePrefix::of(TABLE, &partition(hour)).object(revision, &CloseObject::Plan);
+        let objects = self.objects.lock().unwrap();
+        objects.objects.get(&key).map(|(bytes, _)| serde_json::from_slice(bytes).unwrap())
+    }
+
+    /// C4 of a reader.
+    fn judge(&mut self, process: &Process, seen: &Seen) -> Result<(), Violation> {
+        self.stats.reads += 1;
+        let Seen { hour, revision, rows, missing } = seen;
+        if let Some(key) = missing.as_ref().filter(|_| *revision > 0 || !self.uncommitted(missing)) {
+            return broken("C4", format!("a reader of hour {hour} r{revision} lost {key} while it read"));
+        }
+        if !self.sleepers
+            && self.broken != Broken::Nothing
+            && *revision < process.floor.get(hour).copied().unwrap_or(0)
+        {
+            return broken("C4", format!("hour {hour} goes back to r{revision}"));
+        }
+        let shown = self.seen.entry(*hour).or_default();
+        *shown = (*revision).max(*shown);
+        let committed = self.committed();
+        let mut got: Vec<u64> = rows.iter().map(|row| row.parse().unwrap()).collect();
+        got.sort_unstable();
+        if *revision > 0 {
+            let Some(plan) = self.plan(*hour, *revision) else {
+                return broken("C4", format!("hour {hour} shows r{revision}, which nobody planned"));
+            };
+            let covered = plan.vector.of(&ChainKey { stream: STREAM.into(), shard: SHARD.into() });
+            let want: Vec<u64> = committed
+                .iter()
+                .filter(|(_, (version, of))| of == hour && *version <= covered)
+                .map(|(number, _)| *number)
+                .collect();
+            if got != want {
+                return broken(
+                    "C4",
+                    format!("hour {hour} r{revision}: readers see {got:?}, it holds {want:?}"),
+                );
+            }
+            return Ok(());
+        }
+        let got: BTreeSet<u64> = got.into_iter().collect();
+        let must = process.must.iter().filter(|number| committed[number].1 == *hour);
+        match must.copied().find(|number| !got.contains(number)) {
+            Some(number) => broken("C4", format!("hour {hour} live: record {number} is not seen in {got:?}")),
+            None => Ok(()),
+        }
+    }
+
+    /// A live file that no commit lists may go while it is read (C5).
+    fn uncommitted(&self, key: &Option<String>) -> bool {
+        let Some(key) = key else { return false };
+        let objects = self.objects.lock().unwrap();
+        let commits = objects.objects.iter().filter(|(name, _)| name.ends_with(".commit"));
+        let mut headers = commits.map(|(name, (bytes, _))| Commit::decode(name, bytes).unwrap().header);
+        !headers.any(|header| header.files.iter().any(|file| file.key() == *key))
+    }
+
+    /// C4, C6 and C7 once everything is at rest.
+    fn judge_end(&mut self) -> Result<(), Violation> {
+        let committed = self.committed();
+        let hours: BTreeSet<i64> = committed.values().map(|(_, hour)| *hour).collect();
+        if committed.len() != self.clicks.records.lock().unwrap().len() {
+            return broken("C1", format!("{} records are committed", committed.len()));
+        }
+        for hour in hours {
+            let (lake, catalog) = (self.lake(0), self.catalog(0));
+            let seen = now(read(lake, catalog, hour));
+            let Some(seen) = seen else { return broken("C7", format!("hour {hour} is not in the catalog")) };
+            let mut got: Vec<u64> = seen.rows.iter().map(|row| row.parse().unwrap()).collect();
+            got.sort_unstable();
+            let want = committed.iter().filter(|(_, (_, of))| *of == hour).map(|(number, _)| *number);
+            let want: Vec<u64> = want.collect();
+            if seen.revision == 0 || got != want {
+                return broken("C7", format!("hour {hour} r{}: {got:?} of {want:?}", seen.revision));
+            }
+            self.stats.revisions += u64::from(seen.revision);
+            self.judge_revisions(hour, seen.revision, &committed)?;
+        }
+        Ok(())
+    }
+
+    fn judge_revisions(
+        &self,
+        hour: i64,
+        newest: u32,
+        committed: &BTreeMap<u64, (u64, i64)>,
+    ) -> Result<(), Violation> {
+        let chain = ChainKey { stream: STREAM.into(), shard: SHARD.into() };
+        let records = self.clicks.records.lock().unwrap();
+        for revision in 1..=newest {
+            let Some(plan) = self.plan(hour, revision) else {
+                return broken("C6", format!("r{revision} of {hour}"));
+            };
+            if revision == 1 && self.broken == Broken::Nothing {
+                let left_out = committed.iter().find(|(number, (version, of))| {
+                    let in_time = records[**number as usize - 1].arrived < (hour + 1) * HOUR + LATENESS;
+                    *of == hour && in_time && *version > plan.vector.of(&chain)
+                });
+                if let Some((number, _)) = left_out {
+                    return broken(
+                        "C4",
+                        format!("hour {hour} was closed without record {number}, which came in time"),
+                    );
+                }
+            }
+            let objects = self.objects.lock().unwrap();
+            let end = format!("-r{revision}");
+            let of = |id: &str| match self.broken {
+                Broken::Nothing => id == closed_id(hour, revision),
+                _ => id == format!("{}{end}", partition(hour)).replace(['=', '/'], "-"),
+            };
+            let runs = objects.objects.keys().filter(|key| {
+                key.strip_prefix("service/")
+                    .and_then(|rest| rest.split_once('/'))
+                    .is_some_and(|(id, _)| of(id))
+            });
+            match runs.count() {
+                1 => {}
+                n => {
+                    return broken(
+                        "C6",
+                        format!("the action of hour {hour} r{revision} was started {n} times"),
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn closed_id(hour: i64, revision: u32) -> String {
+    let of = weir::naming::closed::fingerprint(&["memory:", TABLE, partition(hour).as_str(), "event"]);
+    format!("weir-{of}-r{revision}")
+}
+
+/// An attempt of the deployed code: rows of an hour are one file.
+async fn ingest(lake: LakeStore, id: u64, batch: Vec<(u64, i64)>) -> Ended {
+    let shard = Shard { stream: STREAM.into(), stream_key: STREAM.into(), shard: SHARD.into() };
+    let positions: PositionSet = batch.iter().map(|(number, _)| SequenceNumber::from(*number)).collect();
+    let mut build = |wanted: &PositionSet| {
+        let mut hours: BTreeMap<i64, Vec<u64>> = BTreeMap::new();
+        for (number, hour) in batch.iter().filter(|(number, _)| wanted.contains((*number).into())) {
+            hours.entry(*hour).or_default().push(*number);
+        }
+        let files = hours.into_iter().map(|(hour, numbers)| BuiltFile {
+            table: TABLE.into(),
+            partition: partition(hour),
+            quarantine: false,
+            first: RecordId { sequence: numbers[0].into(), subsequence: 0 },
+            bytes: Bytes::from(numbers.iter().map(|n| format!("{n}\n")).collect::<String>()),
+            rows: numbers.len() as u64,
+            schema_version: "1".into(),
+        });
+        Ok(Built { files: files.collect(), covers: wanted.clone() })
+    };
+    let last = batch.last().map_or(0, |(number, _)| *number);
+    let mut writer = ShardWriter::new(lake, shard);
+    let outcome = writer.commit(&positions, EpochMicros(0), &format!("attempt-{id}"), &mut build).await;
+    Ended::Ingest { last, committed: outcome.is_ok() }
+}
+
+async fn read(lake: LakeStore, catalog: FolderCatalog, hour: i64) -> Option<Seen> {
+    let partition = partition(hour);
+    let entry = catalog.partition(TABLE, &values(&partition)).await.ok()?;
+    let (revision, folder) = match entry {
+        Some(entry) => {
+            let location = entry.storage_descriptor.location.trim_start_matches("memory:").trim_matches('/');
+            (entry.revision(), location.to_owned())
+        }
+        None => (0, weir::naming::partition_prefix(TABLE, &partition)),
+    };
+    let (mut rows, mut missing) = (Vec::new(), None);
+    for key in lake.list(&folder).await.ok()? {
+        match lake.get(&key).await.ok()? {
+            Some(bytes) => rows.extend(String::from_utf8_lossy(&bytes).lines().map(str::to_owned)),
+            None => missing = Some(key),
+        }
+    }
+    Some(Seen { hour, revision, rows, missing })
+}
+
+/// A future whose calls are all answered at once.
+fn now<T>(future: impl Future<Output = T>) -> T {
+    let mut future = Box::pin(future);
+    loop {
+        if let Poll::Ready(done) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            return done;
+        }
+    }
+}
+
+pub(crate) type Failed = Mutex<Vec<(u64, Violation)>>;
