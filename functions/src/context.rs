@@ -175,6 +175,15 @@ impl Config {
     }
 }
 
+/// Lake, catalog and clients' settings alone, for functions that take no stream.
+pub fn lake_and_catalog(
+    get: impl Fn(&str) -> Option<String>,
+) -> Result<(LakeAddress, CatalogAddress, AwsSettings)> {
+    let get = |name: &str| get(name).map(|v| v.trim().to_owned()).filter(|v| !v.is_empty());
+    let aws = AwsSettings(AWS_NAMES.iter().filter_map(|n| get(n).map(|v| (*n, v))).collect());
+    Ok((lake(get("WEIR_LAKE"))?, catalog(get("WEIR_CATALOG"))?, aws))
+}
+
 /// The environment has what the Lambda runtime client needs.
 pub fn check_runtime(get: impl Fn(&str) -> Option<String>) -> Result<()> {
     for (name, example) in RUNTIME_NAMES {

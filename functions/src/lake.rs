@@ -34,7 +34,9 @@ pub async fn connect(config: &Config) -> Result<LakeProcess> {
     let (lake, catalog) = open(&config.lake, &config.catalog, &config.aws).await?;
     let mut tables = Vec::new();
     for table in &config.tables {
-        tables.push(catalog.table(table).await?);
+        let table = catalog.table(table).await?;
+        table.check_loadable()?;
+        tables.push(table);
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let identities = StreamIdentities::new(config);
@@ -46,7 +48,10 @@ pub async fn connect(config: &Config) -> Result<LakeProcess> {
 }
 
 /// The lake and its catalog.
-pub(crate) async fn open(
+///
+/// # Errors
+/// One that cannot be opened.
+pub async fn open(
     address: &LakeAddress,
     catalog: &CatalogAddress,
     aws: &AwsSettings,

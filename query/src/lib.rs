@@ -5,6 +5,7 @@
 //! Partition keys prune files before any is opened, the statistics of the files prune row groups.
 //! Sessions are UTC.
 
+pub mod jobs;
 mod json;
 mod provider;
 

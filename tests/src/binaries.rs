@@ -17,6 +17,11 @@ pub fn ingest() -> PathBuf {
     built("ingest")
 }
 
+/// `aggregate`, the function that runs jobs.
+pub fn aggregate() -> PathBuf {
+    built("aggregate")
+}
+
 /// `loadgen`.
 pub fn loadgen() -> PathBuf {
     built("loadgen")
@@ -37,7 +42,18 @@ fn build() -> BTreeMap<String, PathBuf> {
     cargo
         .current_dir(place::checkout())
         .args(["build", "--locked", "--workspace", "--message-format=json-render-diagnostics"])
-        .args(["--bin", "weir", "--bin", "ingest", "--bin", "loadgen", "--test", "end_to_end"])
+        .args([
+            "--bin",
+            "weir",
+            "--bin",
+            "ingest",
+            "--bin",
+            "aggregate",
+            "--bin",
+            "loadgen",
+            "--test",
+            "end_to_end",
+        ])
         .args(["--profile", &profile, "--target-dir"])
         .arg(target)
         .stdin(Stdio::null())

@@ -53,6 +53,8 @@ pub(super) enum Command {
     Query(QueryArgs),
     /// Keep the catalog in step with the folder of definitions
     Tables(TablesArgs),
+    /// Aggregation jobs: list them, check their SQL, run one over closed partitions
+    Jobs(JobsArgs),
     /// Print the exact list of a table's files, for tools without a catalog
     Files(FilesArgs),
     /// Show shards, lag, tables, quarantine and what was given up
@@ -233,6 +235,34 @@ pub(super) enum TablesCommand {
     Show {
         /// Table
         table: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct JobsArgs {
+    #[command(subcommand)]
+    pub(super) command: JobsCommand,
+    /// Folder of jobs, one SQL file each; the built-in ones if it does not exist
+    #[arg(long, global = true, env = "WEIR_JOBS", default_value = "jobs")]
+    pub(super) jobs: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum JobsCommand {
+    /// List the jobs with their tables
+    Ls,
+    /// Check all jobs against the folder of definitions: the SQL subset, columns, types
+    Check,
+    /// Run a job over closed partitions; a revision that is there already is left as it is
+    Run {
+        /// Job
+        name: String,
+        /// Only this partition of the source (`dt=2026-11-20`); all closed ones if not given
+        #[arg(long)]
+        partition: Option<String>,
+        /// Memory for sorting and grouping, in MB; what does not fit goes to the scratch folder
+        #[arg(long, default_value_t = 512)]
+        memory_mb: usize,
     },
 }
 

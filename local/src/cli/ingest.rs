@@ -36,6 +36,7 @@ pub(super) fn run(global: &Global, args: &IngestArgs, runtime: &Runtime) -> Resu
     let tables = [args.table.clone()];
     runtime.block_on(lake.ensure_tables(global, &tables))?;
     let table = runtime.block_on(lake.catalog.table(&args.table))?;
+    table.check_loadable()?;
     let processors = std::thread::available_parallelism().map_or(1, Into::into);
     let options = store_options();
     let sources: Vec<Source> =

@@ -15,14 +15,19 @@ use crate::runtime::poller::signature::Keys;
 use super::args::Global;
 
 /// Definitions that the program carries, for use outside of a checkout.
-const BUILT_IN: [&str; 8] = [
+const BUILT_IN: [&str; 13] = [
     include_str!("../../../schemas/access_log.json"),
+    include_str!("../../../schemas/access_log_traffic.json"),
     include_str!("../../../schemas/air_quality.json"),
     include_str!("../../../schemas/clickstream.json"),
+    include_str!("../../../schemas/clickstream_pages.json"),
+    include_str!("../../../schemas/clickstream_products.json"),
+    include_str!("../../../schemas/clickstream_sessions.json"),
     include_str!("../../../schemas/dns_log.json"),
     include_str!("../../../schemas/github_events.json"),
     include_str!("../../../schemas/orders_changes.json"),
     include_str!("../../../schemas/sensor_readings.json"),
+    include_str!("../../../schemas/sensor_statistics_5m.json"),
     include_str!("../../../schemas/web_logs.json"),
 ];
 

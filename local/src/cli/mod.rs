@@ -7,6 +7,7 @@ mod files;
 mod follow;
 mod function;
 mod ingest;
+mod jobs;
 mod lake;
 mod output;
 mod quarantine;
@@ -42,6 +43,7 @@ pub fn run() -> ExitCode {
         Command::Ingest(args) => ingest::run(global, args, &runtime),
         Command::Query(args) => runtime.block_on(query::run(global, args)),
         Command::Tables(args) => runtime.block_on(tables::run(global, args)),
+        Command::Jobs(args) => runtime.block_on(jobs::run(global, args)),
         Command::Files(args) => runtime.block_on(files::run(global, args)),
         Command::Status(args) => runtime.block_on(status::run(global, args)),
         Command::Verify(args) => runtime.block_on(verify::run(global, args)),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::Result;
 
 use weir::close::visible_files;
+use weir_query::jobs::closed_files;
 use weir_query::{QueryFile, QueryTable, query, write_json_rows};
 
 use super::args::{Global, QueryArgs};
@@ -42,6 +43,14 @@ pub(super) async fn tables(lake: &Lake) -> Result<Vec<QueryTable>> {
     let mut tables = Vec::new();
     for name in lake.catalog.tables().await? {
         let schema = lake.catalog.table(&name).await?;
+        if schema.job.is_some() {
+            // No stream fills it: its rows are where the catalog says.
+            let shown = files.entry(name.clone()).or_default();
+            for partition in lake.catalog.partitions(&name).await? {
+                let location = &partition.storage_descriptor.location;
+                shown.extend(closed_files(&lake.store, &schema, &partition.values, location).await?);
+            }
+        }
         let keys = schema.partition_keys.iter().map(|k| (k.name.clone(), weir::schema::arrow_type(&k.ty)));
         tables.push(QueryTable {
             file_schema: Arc::new(schema.file_schema()),

@@ -1,12 +1,13 @@
 //! What close asks of the services that wait for a partition.
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::schema::CloseAction;
 
 /// One action of one revision of one partition.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActionCall {
     /// The same for every try at this action of this revision and for no other: `[a-z0-9-]`, at most
     /// 64. The token of services that have one; `--weir_action` of a Glue job.

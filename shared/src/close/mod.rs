@@ -10,6 +10,7 @@
 
 mod action;
 mod collect;
+mod engine;
 mod inventory;
 mod objects;
 mod period;
@@ -38,6 +39,7 @@ use crate::error::Result;
 use crate::limits;
 
 pub use action::{ActionCall, ActionState, Actions};
+pub use engine::{Engine, EngineSetting, choose_engine};
 pub use objects::{ActionOutcome, Base, DoneRecord, Plan, PlannedFile, RevisionResult, Started, Vector, Why};
 pub use reader::{RevisionStatus, VisibleFile, revisions, visible_files};
 pub use report::{OpenPartition, Report, Waits};

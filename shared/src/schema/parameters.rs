@@ -13,6 +13,7 @@ const TABLE: &[&str] = &[
     "weir.current",
     "weir.dedupe_key",
     "weir.event_time",
+    "weir.job",
     "weir.keys",
     "weir.max_age",
     "weir.max_future",

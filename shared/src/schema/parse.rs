@@ -40,6 +40,16 @@ impl TableSchema {
         }
         Self::from_input(input)
     }
+
+    /// Refuses a table that an aggregation job fills: its partitions are replaced whole, so records
+    /// of a stream would be lost in it.
+    pub fn check_loadable(&self) -> Result<()> {
+        let Some(job) = &self.job else { return Ok(()) };
+        let problem = format!(
+            "job {job} fills it (`weir.job`), records cannot be loaded into it; load them into the job's source"
+        );
+        Err(Error::Schema { table: self.name.clone(), problem })
+    }
 }
 
 fn read(input: &TableInput) -> Result<TableSchema, String> {
@@ -94,6 +104,7 @@ fn read(input: &TableInput) -> Result<TableSchema, String> {
         compact_bytes: read_compact_size(given)?,
         keys: read_column_list(given, "weir.keys", &columns[..own.len()])?,
         current: read_current(given, &input.name, provenance, &columns)?,
+        job: given.get("weir.job").cloned(),
         columns,
         version,
     })
