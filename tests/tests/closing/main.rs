@@ -3,6 +3,7 @@
 //! tested'). Attempts commit late and on time, closers run side by side, die at every call, sleep and
 //! wake up, calls land late, answers are lost, the catalog has no conditions and a foreign writer.
 mod driver;
+mod judge;
 mod parts;
 mod random;
 mod store;

@@ -11,27 +11,25 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use weir::catalog::{Catalog, FolderCatalog, apply, plan_apply};
+use weir::catalog::{FolderCatalog, apply, plan_apply};
 use weir::clock::{Clock, EpochMicros};
-use weir::close::{Closer, Plan, Run, Settings};
-use weir::commit::format::Commit;
+use weir::close::{Closer, Run, Settings};
 use weir::commit::store::Retry;
 use weir::commit::{Built, BuiltFile, LakeStore, PositionSet, ShardWriter};
-use weir::naming::closed::{CloseObject, ClosePrefix};
-use weir::naming::{ChainKey, LogEntry};
 use weir::partition::PartitionPath;
 use weir::record::{RecordId, SequenceNumber, Shard};
 use weir::schema::TableInput;
 
 use super::driver::Driver;
+use super::judge::{Seen, read};
 use super::parts::{Clicks, Lines, Record, SHARD, STREAM, Services};
 use super::random::Random;
 use super::store::{Answer, Call, ProcessStore, Shared};
 
 pub(crate) const TABLE: &str = "t";
 const SECOND: i64 = 1_000_000;
-const HOUR: i64 = 3_600 * SECOND;
-const LATENESS: i64 = 600 * SECOND;
+pub(crate) const HOUR: i64 = 3_600 * SECOND;
+pub(crate) const LATENESS: i64 = 600 * SECOND;
 /// A function's life, how late a call may land, and how long a query may take.
 const LIFE: i64 = 15 * 60 * SECOND;
 const LAND: i64 = 60 * SECOND;
@@ -55,18 +53,6 @@ pub(crate) struct Violation {
     pub(crate) what: String,
 }
 
-fn broken<T>(invariant: &'static str, what: String) -> Result<T, Violation> {
-    Err(Violation { invariant, what })
-}
-
-/// What a reader that follows the catalog got.
-struct Seen {
-    hour: i64,
-    revision: u32,
-    rows: Vec<String>,
-    missing: Option<String>,
-}
-
 enum Ended {
     Ingest { last: u64, committed: bool },
     Closer,
@@ -74,16 +60,16 @@ enum Ended {
     Foreign,
 }
 
-struct Process {
+pub(crate) struct Process {
     id: u64,
     future: Pin<Box<dyn Future<Output = Ended>>>,
     began: i64,
     frozen_until: i64,
     reader: bool,
     /// Rows committed when it began.
-    must: BTreeSet<u64>,
+    pub(crate) must: BTreeSet<u64>,
     /// The revisions that readers have seen before.
-    floor: BTreeMap<i64, u32>,
+    pub(crate) floor: BTreeMap<i64, u32>,
 }
 
 struct WorldClock(Shared);
@@ -95,10 +81,10 @@ impl Clock for WorldClock {
 }
 
 pub(crate) struct World {
-    broken: Broken,
+    pub(crate) broken: Broken,
     random: Random,
-    objects: Shared,
-    clicks: Clicks,
+    pub(crate) objects: Shared,
+    pub(crate) clicks: Clicks,
     processes: Vec<Process>,
     ids: u64,
     /// Records up to this one are acknowledged.
@@ -106,10 +92,10 @@ pub(crate) struct World {
     delivering: Option<(u64, i64)>,
     late: Vec<(i64, Call)>,
     /// Closers that sleep wake hours later; else a function's life ends.
-    sleepers: bool,
+    pub(crate) sleepers: bool,
     token: bool,
     pub(crate) stats: Stats,
-    seen: BTreeMap<i64, u32>,
+    pub(crate) seen: BTreeMap<i64, u32>,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -170,12 +156,12 @@ impl World {
         ProcessStore { objects: self.objects.clone(), process }
     }
 
-    fn lake(&self, process: u64) -> LakeStore {
+    pub(crate) fn lake(&self, process: u64) -> LakeStore {
         let lake = LakeStore::new(Arc::new(self.store(process)), "".into(), "memory:///");
         lake.with_retry(Retry { tries: 4, pause: Duration::ZERO })
     }
 
-    fn catalog(&self, process: u64) -> FolderCatalog {
+    pub(crate) fn catalog(&self, process: u64) -> FolderCatalog {
         FolderCatalog::new(Arc::new(self.store(process)), "".into(), "memory:///")
     }
 
@@ -454,162 +440,6 @@ impl World {
         }
         Ok(())
     }
-
-    /// Record → version and hour, of all commits.
-    fn committed(&self) -> BTreeMap<u64, (u64, i64)> {
-        let objects = self.objects.lock().unwrap();
-        let chain = ChainKey { stream: STREAM.into(), shard: SHARD.into() };
-        let records = self.clicks.records.lock().unwrap();
-        let mut found = BTreeMap::new();
-        for version in 1.. {
-            let key = chain.object(LogEntry::Commit(version));
-            let Some((bytes, _)) = objects.objects.get(&key) else { break };
-            let PositionSet::Exact(numbers) = Commit::decode(&key, bytes).unwrap().set(&key).unwrap() else {
-                unreachable!("a stream's positions")
-            };
-            for number in numbers {
-                let number = number.as_u64().unwrap();
-                found.insert(number, (version, records[number as usize - 1].hour));
-            }
-        }
-        found
-    }
-
-    fn plan(&self, hour: i64, revision: u32) -> Option<Plan> {
-        let key = ClosePrefix::of(TABLE, &partition(hour)).object(revision, &CloseObject::Plan);
-        let objects = self.objects.lock().unwrap();
-        objects.objects.get(&key).map(|(bytes, _)| serde_json::from_slice(bytes).unwrap())
-    }
-
-    /// C4 of a reader.
-    fn judge(&mut self, process: &Process, seen: &Seen) -> Result<(), Violation> {
-        self.stats.reads += 1;
-        let Seen { hour, revision, rows, missing } = seen;
-        if let Some(key) = missing.as_ref().filter(|_| *revision > 0 || !self.uncommitted(missing)) {
-            return broken("C4", format!("a reader of hour {hour} r{revision} lost {key} while it read"));
-        }
-        if !self.sleepers
-            && self.broken != Broken::Nothing
-            && *revision < process.floor.get(hour).copied().unwrap_or(0)
-        {
-            return broken("C4", format!("hour {hour} goes back to r{revision}"));
-        }
-        let shown = self.seen.entry(*hour).or_default();
-        *shown = (*revision).max(*shown);
-        let committed = self.committed();
-        let mut got: Vec<u64> = rows.iter().map(|row| row.parse().unwrap()).collect();
-        got.sort_unstable();
-        if *revision > 0 {
-            let Some(plan) = self.plan(*hour, *revision) else {
-                return broken("C4", format!("hour {hour} shows r{revision}, which nobody planned"));
-            };
-            let covered = plan.vector.of(&ChainKey { stream: STREAM.into(), shard: SHARD.into() });
-            let want: Vec<u64> = committed
-                .iter()
-                .filter(|(_, (version, of))| of == hour && *version <= covered)
-                .map(|(number, _)| *number)
-                .collect();
-            if got != want {
-                return broken(
-                    "C4",
-                    format!("hour {hour} r{revision}: readers see {got:?}, it holds {want:?}"),
-                );
-            }
-            return Ok(());
-        }
-        let got: BTreeSet<u64> = got.into_iter().collect();
-        let must = process.must.iter().filter(|number| committed[number].1 == *hour);
-        match must.copied().find(|number| !got.contains(number)) {
-            Some(number) => broken("C4", format!("hour {hour} live: record {number} is not seen in {got:?}")),
-            None => Ok(()),
-        }
-    }
-
-    /// A live file that no commit lists may go while it is read (C5).
-    fn uncommitted(&self, key: &Option<String>) -> bool {
-        let Some(key) = key else { return false };
-        let objects = self.objects.lock().unwrap();
-        let commits = objects.objects.iter().filter(|(name, _)| name.ends_with(".commit"));
-        let mut headers = commits.map(|(name, (bytes, _))| Commit::decode(name, bytes).unwrap().header);
-        !headers.any(|header| header.files.iter().any(|file| file.key() == *key))
-    }
-
-    /// C4, C6 and C7 once everything is at rest.
-    fn judge_end(&mut self) -> Result<(), Violation> {
-        let committed = self.committed();
-        let hours: BTreeSet<i64> = committed.values().map(|(_, hour)| *hour).collect();
-        if committed.len() != self.clicks.records.lock().unwrap().len() {
-            return broken("C1", format!("{} records are committed", committed.len()));
-        }
-        for hour in hours {
-            let (lake, catalog) = (self.lake(0), self.catalog(0));
-            let seen = now(read(lake, catalog, hour));
-            let Some(seen) = seen else { return broken("C7", format!("hour {hour} is not in the catalog")) };
-            let mut got: Vec<u64> = seen.rows.iter().map(|row| row.parse().unwrap()).collect();
-            got.sort_unstable();
-            let want = committed.iter().filter(|(_, (_, of))| *of == hour).map(|(number, _)| *number);
-            let want: Vec<u64> = want.collect();
-            if seen.revision == 0 || got != want {
-                return broken("C7", format!("hour {hour} r{}: {got:?} of {want:?}", seen.revision));
-            }
-            self.stats.revisions += u64::from(seen.revision);
-            self.judge_revisions(hour, seen.revision, &committed)?;
-        }
-        Ok(())
-    }
-
-    fn judge_revisions(
-        &self,
-        hour: i64,
-        newest: u32,
-        committed: &BTreeMap<u64, (u64, i64)>,
-    ) -> Result<(), Violation> {
-        let chain = ChainKey { stream: STREAM.into(), shard: SHARD.into() };
-        let records = self.clicks.records.lock().unwrap();
-        for revision in 1..=newest {
-            let Some(plan) = self.plan(hour, revision) else {
-                return broken("C6", format!("r{revision} of {hour}"));
-            };
-            if revision == 1 && self.broken == Broken::Nothing {
-                let left_out = committed.iter().find(|(number, (version, of))| {
-                    let in_time = records[**number as usize - 1].arrived < (hour + 1) * HOUR + LATENESS;
-                    *of == hour && in_time && *version > plan.vector.of(&chain)
-                });
-                if let Some((number, _)) = left_out {
-                    return broken(
-                        "C4",
-                        format!("hour {hour} was closed without record {number}, which came in time"),
-                    );
-                }
-            }
-            let objects = self.objects.lock().unwrap();
-            let end = format!("-r{revision}");
-            let of = |id: &str| match self.broken {
-                Broken::Nothing => id == closed_id(hour, revision),
-                _ => id == format!("{}{end}", partition(hour)).replace(['=', '/'], "-"),
-            };
-            let runs = objects.objects.keys().filter(|key| {
-                key.strip_prefix("service/")
-                    .and_then(|rest| rest.split_once('/'))
-                    .is_some_and(|(id, _)| of(id))
-            });
-            match runs.count() {
-                1 => {}
-                n => {
-                    return broken(
-                        "C6",
-                        format!("the action of hour {hour} r{revision} was started {n} times"),
-                    );
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-fn closed_id(hour: i64, revision: u32) -> String {
-    let of = weir::naming::closed::fingerprint(&["memory:", TABLE, partition(hour).as_str(), "event"]);
-    format!("weir-{of}-r{revision}")
 }
 
 /// An attempt of the deployed code: rows of an hour are one file.
@@ -638,28 +468,8 @@ async fn ingest(lake: LakeStore, id: u64, batch: Vec<(u64, i64)>) -> Ended {
     Ended::Ingest { last, committed: outcome.is_ok() }
 }
 
-async fn read(lake: LakeStore, catalog: FolderCatalog, hour: i64) -> Option<Seen> {
-    let partition = partition(hour);
-    let entry = catalog.partition(TABLE, &values(&partition)).await.ok()?;
-    let (revision, folder) = match entry {
-        Some(entry) => {
-            let location = entry.storage_descriptor.location.trim_start_matches("memory:").trim_matches('/');
-            (entry.revision(), location.to_owned())
-        }
-        None => (0, weir::naming::partition_prefix(TABLE, &partition)),
-    };
-    let (mut rows, mut missing) = (Vec::new(), None);
-    for key in lake.list(&folder).await.ok()? {
-        match lake.get(&key).await.ok()? {
-            Some(bytes) => rows.extend(String::from_utf8_lossy(&bytes).lines().map(str::to_owned)),
-            None => missing = Some(key),
-        }
-    }
-    Some(Seen { hour, revision, rows, missing })
-}
-
 /// A future whose calls are all answered at once.
-fn now<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn now<T>(future: impl Future<Output = T>) -> T {
     let mut future = Box::pin(future);
     loop {
         if let Poll::Ready(done) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
