@@ -341,10 +341,12 @@ fn shipped_definitions_parse_complete_and_round_trip() {
         assert_eq!(completed.complete().unwrap(), completed);
         assert_eq!(TableInput::from_json(&completed.to_json().unwrap()).unwrap(), completed);
         assert_eq!(TableSchema::from_catalog(&completed).unwrap().version, table.version);
-        for kind in ["good", "bad"] {
+        // No record is loaded into a table that a job fills.
+        let kinds: &[&str] = if table.job.is_none() { &["good", "bad"] } else { &[] };
+        for kind in kinds {
             let samples = schemas_folder().join(format!("samples/{}.{kind}.ndjson", table.name));
             assert_eq!(std::fs::read_to_string(&samples).unwrap().lines().count(), 3, "{samples:?}");
         }
     }
-    assert_eq!(count, 8);
+    assert_eq!(count, 13);
 }
