@@ -1,0 +1,26 @@
+//! What the command line takes.
+
+use clap::{Parser, Subcommand};
+
+use crate::run::{CheckArgs, RunArgs};
+
+/// What Weir does under load: throughput, latency, and whether every event is in the lake once.
+#[derive(Debug, Parser)]
+#[command(name = "loadgen", version, arg_required_else_help = true, after_help = EXAMPLES)]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+const EXAMPLES: &str = "Examples (beside `weir up --table clickstream --no-limits`):
+  loadgen run --endpoint http://127.0.0.1:4567 --rate 5000/s --for 30s
+  loadgen run --endpoint http://127.0.0.1:4567 --rate \"0..20000/s over 60s\" --aggregate
+  loadgen run --stream clicks --lake s3://bucket/lake --rate 1000/s --for 10m    a real stream";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Put events at a rate, follow them into the lake, and check that each is there once
+    Run(RunArgs),
+    /// Check the lake again for the events of a run: later, after a close, or in a copy
+    Check(CheckArgs),
+}

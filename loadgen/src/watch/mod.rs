@@ -1,0 +1,242 @@
+//! Follows the commits while a run goes on: for each event when its commit is seen, and when a reader
+//! has read its row from a partition that the catalog shows.
+//!
+//! A commit is seen at most one poll (`POLL`) after it is there; nothing is taken off for that.
+
+pub mod rows;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use weir::catalog::Catalog;
+use weir::commit::LakeStore;
+use weir::commit::format::{Commit, CommitHeader, CommittedFile};
+use weir::commit::reader;
+use weir::naming::{ChainKey, LogEntry};
+
+use crate::generate::Plan;
+use crate::run::outcome::{Latencies, Skew};
+use crate::run::schedule::Schedule;
+use crate::run::shared::{Shared, lock};
+use rows::{Row, Wanted};
+
+/// Pause between looks at the commits.
+const POLL: Duration = Duration::from_millis(20);
+/// Pause between looks for new shards.
+const NEW_SHARDS: Duration = Duration::from_millis(500);
+
+/// What was seen.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) committed: Latencies,
+    pub(crate) queryable: Latencies,
+    pub(crate) skew: Option<Skew>,
+}
+
+/// Follows one lake.
+pub(crate) struct Watcher {
+    lake: LakeStore,
+    catalog: Arc<dyn Catalog>,
+    plan: Arc<Plan>,
+    schedule: Arc<Schedule>,
+    shared: Arc<Shared>,
+    /// Next version of each chain.
+    chains: BTreeMap<ChainKey, u64>,
+    looked_for_shards: Option<Instant>,
+    registered: BTreeSet<String>,
+    /// Intended send times of rows that were read in partitions that are not registered yet.
+    waiting: Vec<(CommittedFile, Vec<i64>)>,
+    seen: Seen,
+    least_us: i64,
+    most_us: i64,
+    samples: u64,
+}
+
+impl Watcher {
+    /// Begins behind what the lake holds now.
+    pub(crate) async fn open(
+        lake: LakeStore,
+        catalog: Arc<dyn Catalog>,
+        plan: Arc<Plan>,
+        schedule: Arc<Schedule>,
+        shared: Arc<Shared>,
+    ) -> Result<Self> {
+        let mut chains = BTreeMap::new();
+        for chain in reader::chains(&lake).await? {
+            let head = head(&lake, &chain).await?;
+            chains.insert(chain, head + 1);
+        }
+        Ok(Self {
+            lake,
+            catalog,
+            plan,
+            schedule,
+            shared,
+            chains,
+            looked_for_shards: None,
+            registered: BTreeSet::new(),
+            waiting: Vec::new(),
+            seen: Seen::default(),
+            least_us: i64::MIN,
+            most_us: i64::MAX,
+            samples: 0,
+        })
+    }
+
+    /// Follow until everything that was acknowledged is committed and `done` says that nothing more
+    /// comes, or nothing has moved for `patience` after that.
+    pub(crate) async fn follow(mut self, done: tokio::sync::watch::Receiver<bool>, patience: Duration) -> Result<Seen> {
+        let mut moved = Instant::now();
+        let mut committed = 0;
+        loop {
+            let new = self.look().await?;
+            committed += new;
+            let over = *done.borrow();
+            if new > 0 || !over {
+                moved = Instant::now();
+            }
+            let acknowledged = self.shared.counters.acknowledged.load(Ordering::Relaxed);
+            let lag = acknowledged.saturating_sub(committed);
+            self.shared.second(|s| s.lag = lag);
+            if over && self.waiting.is_empty() && (lag == 0 || moved.elapsed() > patience) {
+                break;
+            }
+            if over && moved.elapsed() > patience {
+                break;
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        if self.samples > 0 {
+            self.seen.skew = Some(Skew {
+                samples: self.samples,
+                least_ms: self.least_us as f64 / 1e3,
+                most_ms: self.most_us as f64 / 1e3,
+            });
+        }
+        Ok(self.seen)
+    }
+
+    /// Read what is new; the events of the run in it.
+    async fn look(&mut self) -> Result<u64> {
+        if self.looked_for_shards.is_none_or(|at| at.elapsed() > NEW_SHARDS) {
+            for chain in reader::chains(&self.lake).await? {
+                self.chains.entry(chain).or_insert(1);
+            }
+            self.looked_for_shards = Some(Instant::now());
+        }
+        let mut new = 0;
+        for chain in self.chains.keys().cloned().collect::<Vec<_>>() {
+            while let Some(header) = self.next_commit(&chain).await? {
+                let seen_us = self.shared.elapsed_us();
+                new += self.read_commit(header, seen_us).await?;
+            }
+        }
+        self.show_registered().await?;
+        Ok(new)
+    }
+
+    async fn next_commit(&mut self, chain: &ChainKey) -> Result<Option<CommitHeader>> {
+        let Some(version) = self.chains.get_mut(chain) else { return Ok(None) };
+        let key = chain.object(LogEntry::Commit(*version));
+        let Some(bytes) = self.lake.get(&key).await? else { return Ok(None) };
+        *version += 1;
+        Ok(Some(Commit::decode(&key, &bytes)?.header))
+    }
+
+    async fn read_commit(&mut self, header: CommitHeader, seen_us: i64) -> Result<u64> {
+        let now = self.shared.started.0 + seen_us;
+        let age_ms = ((now - header.arrived_through.0) / 1_000).max(0) as u64;
+        let mut events = 0;
+        for file in header.files {
+            let of_table = file.table == self.plan.table.name;
+            if !of_table && !file.quarantine {
+                continue;
+            }
+            let Some(bytes) = self.lake.get(&file.key()).await? else { continue };
+            let numbers = self.numbers(bytes, file.quarantine).await.with_context(|| format!("could not read {}", file.key()))?;
+            events += numbers.len() as u64;
+            if file.quarantine {
+                continue;
+            }
+            let intended: Vec<i64> = numbers.iter().map(|row| self.schedule.intended_us(row.number)).collect();
+            intended.iter().for_each(|at| self.seen.committed.record(seen_us - at));
+            self.compare_clocks(&numbers);
+            self.waiting.push((file, intended));
+        }
+        if events > 0 {
+            self.shared.second(|s| {
+                s.committed += events;
+                s.iterator_age_ms = s.iterator_age_ms.max(age_ms);
+            });
+        }
+        Ok(events)
+    }
+
+    /// Rows of the run in a file, read beside the tasks that send.
+    async fn numbers(&self, bytes: bytes::Bytes, letters: bool) -> Result<Vec<Row>> {
+        let plan = Arc::clone(&self.plan);
+        let read = move || {
+            let mut found = Vec::new();
+            if letters {
+                let visit = |number| found.push(Row { number, times: [None; 2] });
+                rows::read_letters(bytes, plan.tag, &plan.carrier, visit)?;
+            } else {
+                let wanted = Wanted { tag: plan.tag, carrier: &plan.carrier, times: [Some("_arrived_at"), None] };
+                rows::read(bytes, &wanted, |row| found.push(row))?;
+            }
+            Ok(found)
+        };
+        tokio::task::spawn_blocking(read).await?
+    }
+
+    /// An event cannot arrive before it was sent, nor after it was acknowledged: what the clocks say
+    /// otherwise is skew. The stream's arrival times are milliseconds.
+    fn compare_clocks(&mut self, rows: &[Row]) {
+        let samples = lock(&self.shared.samples);
+        for row in rows {
+            let (Some(arrived), Some(sample)) = (row.times[0], samples.get(&row.number)) else { continue };
+            let arrived = arrived - self.shared.started.0;
+            self.samples += 1;
+            self.most_us = self.most_us.min(arrived + 999 - sample.sent_us);
+            self.least_us = self.least_us.max(arrived - sample.acked_us);
+        }
+    }
+
+    /// Rows count as queryable once their partition is in the catalog.
+    async fn show_registered(&mut self) -> Result<()> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        let unknown = self.waiting.iter().any(|(file, _)| !self.registered.contains(file.partition.as_str()));
+        if unknown && !self.plan.table.partition_keys.is_empty() {
+            for partition in self.catalog.partitions(&self.plan.table.name).await? {
+                let keys = self.plan.table.partition_keys.iter().map(|k| k.name.as_str());
+                let values = keys.zip(partition.values.iter().map(|v| Some(v.as_str())));
+                self.registered.insert(weir::partition::PartitionPath::from_values(values).as_str().to_owned());
+            }
+        }
+        let now_us = self.shared.elapsed_us();
+        let (registered, seen) = (&self.registered, &mut self.seen);
+        self.waiting.retain(|(file, intended)| {
+            let shown = file.partition.is_empty() || registered.contains(file.partition.as_str());
+            if shown {
+                intended.iter().for_each(|at| seen.queryable.record(now_us - at));
+            }
+            !shown
+        });
+        Ok(())
+    }
+}
+
+/// Newest version of a chain.
+async fn head(lake: &LakeStore, chain: &ChainKey) -> Result<u64> {
+    let newest = lake.list(&chain.prefix()).await?;
+    let versions = newest.iter().filter_map(|key| match LogEntry::parse(key) {
+        Some(LogEntry::Commit(version)) => Some(version),
+        _ => None,
+    });
+    Ok(versions.max().unwrap_or(0))
+}
