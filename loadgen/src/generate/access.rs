@@ -8,8 +8,17 @@ use super::{Event, Plan};
 
 /// Fields of an access-log line.
 pub(super) const FIELDS: [&str; 11] = [
-    "client_ip", "ident", "auth", "timestamp", "verb", "request", "httpversion", "response", "bytes",
-    "referrer", "agent",
+    "client_ip",
+    "ident",
+    "auth",
+    "timestamp",
+    "verb",
+    "request",
+    "httpversion",
+    "response",
+    "bytes",
+    "referrer",
+    "agent",
 ];
 
 const VERBS: [&str; 10] = ["GET", "GET", "GET", "GET", "GET", "GET", "GET", "POST", "POST", "HEAD"];
@@ -36,7 +45,13 @@ impl AccessLog {
     pub(super) fn new(plan: &Plan, lane: u64) -> Self {
         let draws = Draws::new(bits_of(plan.seed, u64::MAX - lane));
         let time = TimeWriter::new(&format_of(&plan.table, "timestamp"));
-        Self { draws, time, clients: Zipf::new(50_000, 0.9), pages: Zipf::new(5_000, 1.1), pad_to: plan.pad_to }
+        Self {
+            draws,
+            time,
+            clients: Zipf::new(50_000, 0.9),
+            pages: Zipf::new(5_000, 1.1),
+            pad_to: plan.pad_to,
+        }
     }
 
     pub(super) fn write(&mut self, plan: &Plan, event: &Event, out: &mut Vec<u8>) {
@@ -45,7 +60,9 @@ impl AccessLog {
         let violation = (event.fate.kind == Kind::Violating).then_some(event.fate.bits >> 44 & 1);
         let client = u64::from(self.clients.draw(draws)).wrapping_mul(0x9e37_79b9);
         out.extend_from_slice(b"{\"client_ip\":\"");
-        for (i, part) in [client % 223 + 1, client >> 8 & 255, client >> 16 & 255, client >> 24 & 255].iter().enumerate() {
+        for (i, part) in
+            [client % 223 + 1, client >> 8 & 255, client >> 16 & 255, client >> 24 & 255].iter().enumerate()
+        {
             if i > 0 {
                 out.push(b'.');
             }

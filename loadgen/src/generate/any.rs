@@ -13,7 +13,8 @@ use super::{Event, Plan};
 
 /// Words that texts are made of.
 const WORDS: [&str; 12] = [
-    "amber", "birch", "cedar", "delta", "ember", "flint", "grove", "harbor", "iris", "juniper", "krill", "lumen",
+    "amber", "birch", "cedar", "delta", "ember", "flint", "grove", "harbor", "iris", "juniper", "krill",
+    "lumen",
 ];
 /// Most items of a generated array or map.
 const ITEMS: u32 = 3;
@@ -128,7 +129,9 @@ fn free_text(plan: &Plan) -> Result<String> {
     };
     match plan.table.columns.iter().find(free) {
         Some(column) => Ok(column.from[0].clone()),
-        None => bail!("--bytes: table {} has no text column without rules that could be longer", plan.table.name),
+        None => {
+            bail!("--bytes: table {} has no text column without rules that could be longer", plan.table.name)
+        }
     }
 }
 
@@ -201,7 +204,9 @@ fn value_of(plan: &Plan, table: &TableSchema, at: usize, column: &Column) -> Res
     let is_identity =
         table.partition_keys.iter().any(|k| k.column == at && k.granularity == Granularity::Identity);
     let made = match &column.pattern {
-        Some(pattern) => Pattern::new(pattern, column.max_length, column.allowed.as_deref()).map(Value::Pattern),
+        Some(pattern) => {
+            Pattern::new(pattern, column.max_length, column.allowed.as_deref()).map(Value::Pattern)
+        }
         None => match (&column.allowed, &column.ty) {
             (Some(allowed), _) => Ok(Value::OneOf(allowed.clone())),
             // Few values: each is a folder.
@@ -212,7 +217,12 @@ fn value_of(plan: &Plan, table: &TableSchema, at: usize, column: &Column) -> Res
         },
     };
     made.or_else(|problem| {
-        bail!("cannot generate events for table {}: column {} ({}): {problem}", table.name, column.name, column.ty)
+        bail!(
+            "cannot generate events for table {}: column {} ({}): {problem}",
+            table.name,
+            column.name,
+            column.ty
+        )
     })
 }
 
@@ -262,7 +272,8 @@ fn of_type(ty: &HiveType, column: &Column) -> Result<Value, String> {
         HiveType::Array(item) => Value::Array(Box::new(of_type(item, column)?)),
         HiveType::Map(_, value) => Value::Map(Box::new(of_type(value, column)?)),
         HiveType::Struct(fields) => {
-            let fields = fields.iter().map(|StructField { key, ty, .. }| Ok((key.clone(), of_type(ty, column)?)));
+            let fields =
+                fields.iter().map(|StructField { key, ty, .. }| Ok((key.clone(), of_type(ty, column)?)));
             Value::Object(fields.collect::<Result<_, String>>()?)
         }
     })

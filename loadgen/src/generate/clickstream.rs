@@ -129,7 +129,9 @@ impl Clickstream {
         let at = draws.below(SESSIONS) as usize;
         let session = &mut self.sessions[at];
         let violation = match event.fate.kind {
-            Kind::Violating => self.violations.get((event.fate.bits >> 44) as usize % self.violations.len()).copied(),
+            Kind::Violating => {
+                self.violations.get((event.fate.bits >> 44) as usize % self.violations.len()).copied()
+            }
             _ => None,
         };
         let (kind, leaves) = step(session, draws.below(1_000));

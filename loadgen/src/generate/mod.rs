@@ -156,5 +156,9 @@ fn is_made_of(plan: &Plan, fields: &[&str], stamped: &str) -> bool {
         && !plan.carrier.is_numeric()
         && plan.table.route.is_none()
         && plan.table.columns.len() == fields.len()
-        && plan.table.columns.iter().all(|c| matches!(c.from.as_slice(), [field] if fields.contains(&field.as_str())))
+        && plan
+            .table
+            .columns
+            .iter()
+            .all(|c| matches!(c.from.as_slice(), [field] if fields.contains(&field.as_str())))
 }

@@ -23,9 +23,8 @@ impl Pattern {
         allowed: Option<&[String]>,
     ) -> Result<Self, String> {
         let source = regex.to_string();
-        let fits = |text: &String| {
-            regex.is_match(text) && max_length.is_none_or(|max| text.chars().count() <= max)
-        };
+        let fits =
+            |text: &String| regex.is_match(text) && max_length.is_none_or(|max| text.chars().count() <= max);
         let texts: Vec<String> = match allowed {
             Some(allowed) => allowed.iter().filter(|text| fits(text)).cloned().collect(),
             None => {
@@ -70,7 +69,9 @@ fn one_of(class: &Class, draws: &mut Draws) -> char {
     match class {
         Class::Unicode(class) => {
             let ranges = class.ranges();
-            let Some(range) = ranges.get(draws.below(ranges.len().max(1) as u32) as usize) else { return '?' };
+            let Some(range) = ranges.get(draws.below(ranges.len().max(1) as u32) as usize) else {
+                return '?';
+            };
             let (low, high) = (u32::from(range.start()), u32::from(range.end()));
             char::from_u32(low + draws.below(high - low + 1)).unwrap_or(range.start())
         }

@@ -9,8 +9,12 @@ use super::{Event, Plan};
 /// Fields of a reading.
 pub(super) const FIELDS: [&str; 4] = ["group", "series", "timestamp", "value"];
 
-const KINDS: [(&str, u32, u32); 4] =
-    [("temperature", 18_000, 12_000), ("pressure", 990_000, 40_000), ("humidity", 20_000, 60_000), ("vibration", 0, 3_000)];
+const KINDS: [(&str, u32, u32); 4] = [
+    ("temperature", 18_000, 12_000),
+    ("pressure", 990_000, 40_000),
+    ("humidity", 20_000, 60_000),
+    ("vibration", 0, 3_000),
+];
 
 /// Readings of a few thousand sensors, each around a level of its own. The stamp stands in the
 /// group.
@@ -24,7 +28,11 @@ pub(super) struct Sensor {
 impl Sensor {
     pub(super) fn new(plan: &Plan, lane: u64) -> Self {
         let draws = Draws::new(bits_of(plan.seed, u64::MAX - lane));
-        Self { draws, time: TimeWriter::new(&format_of(&plan.table, "timestamp")), sensors: Zipf::new(4_000, 0.3) }
+        Self {
+            draws,
+            time: TimeWriter::new(&format_of(&plan.table, "timestamp")),
+            sensors: Zipf::new(4_000, 0.3),
+        }
     }
 
     pub(super) fn write(&mut self, plan: &Plan, event: &Event, out: &mut Vec<u8>) {

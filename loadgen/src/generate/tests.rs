@@ -4,7 +4,7 @@ use std::sync::Arc;
 use serde_json::json;
 use weir::columns::ColumnSet;
 use weir::decode::{self, Decoder};
-use weir::schema::TableSchema;
+use weir::schema::{Provenance, TableSchema};
 
 use super::*;
 
@@ -13,7 +13,15 @@ const NOW: EpochMicros = EpochMicros(1_795_000_000_123_456);
 fn plan(table: TableSchema, percent: Percentages) -> Plan {
     let carrier = Carrier::choose(&table, None).unwrap();
     let shares = Shares::new(percent).unwrap();
-    Plan { table: Arc::new(table), carrier, tag: RunTag(0x1234_5678), seed: 5, shares, pad_to: 0, lines: None }
+    Plan {
+        table: Arc::new(table),
+        carrier,
+        tag: RunTag(0x1234_5678),
+        seed: 5,
+        shares,
+        pad_to: 0,
+        lines: None,
+    }
 }
 
 fn schemas() -> Vec<TableSchema> {
@@ -26,7 +34,9 @@ fn schemas() -> Vec<TableSchema> {
 
 /// Whether the table takes each event.
 fn taken(plan: &Plan, events: &[Vec<u8>]) -> Vec<bool> {
-    let mut decoder = Decoder::new(&plan.table, decode::Path::Tape).unwrap();
+    // Where a row came from is not in its document.
+    let table = TableSchema { provenance: Provenance::Footer, ..(*plan.table).clone() };
+    let mut decoder = Decoder::new(&table, decode::Path::Judge).unwrap();
     let mut set = ColumnSet::new(decoder.layout());
     let decode = |event: &Vec<u8>| {
         let utf8 = std::str::from_utf8(event).is_ok();
@@ -70,13 +80,19 @@ fn every_table_takes_what_is_good_and_refuses_what_is_bad() {
 fn clickstream_has_sessions_that_go_through_a_funnel_and_pages_that_are_skewed() {
     let table = schemas().into_iter().find(|t| t.name == "clickstream").unwrap();
     let plan = plan(table, Percentages::default());
-    let (mut sessions, mut pages, mut bytes) = (std::collections::HashMap::new(), std::collections::HashMap::new(), 0);
+    let (mut sessions, mut pages, mut bytes) =
+        (std::collections::HashMap::new(), std::collections::HashMap::new(), 0);
     let events = make(&plan, 1, 60_000);
     for event in &events {
         bytes += event.len();
         let event: serde_json::Value = serde_json::from_slice(event).unwrap();
-        let session: &mut Vec<_> = sessions.entry(event["session_id"].as_str().unwrap().to_owned()).or_default();
-        session.push((event["event_type"].as_str().unwrap().to_owned(), event["user_id"].clone(), event["ip"].clone()));
+        let session: &mut Vec<_> =
+            sessions.entry(event["session_id"].as_str().unwrap().to_owned()).or_default();
+        session.push((
+            event["event_type"].as_str().unwrap().to_owned(),
+            event["user_id"].clone(),
+            event["ip"].clone(),
+        ));
         *pages.entry(event["page_url"].as_str().unwrap().to_owned()).or_insert(0u32) += 1;
     }
     assert!((450..600).contains(&(bytes / events.len())), "{} bytes an event", bytes / events.len());
@@ -93,11 +109,17 @@ fn clickstream_has_sessions_that_go_through_a_funnel_and_pages_that_are_skewed()
 
 #[test]
 fn an_event_is_as_long_as_it_has_to_be() {
-    for table in schemas().into_iter().filter(|t| ["clickstream", "access_log", "web_logs"].contains(&t.name.as_str())) {
+    for table in
+        schemas().into_iter().filter(|t| ["clickstream", "access_log", "web_logs"].contains(&t.name.as_str()))
+    {
         let name = table.name.clone();
         let plan = Plan { pad_to: 2_000, ..plan(table, Percentages::default()) };
         let events = make(&plan, 1, 200);
-        assert!(events.iter().all(|e| (2_000..2_050).contains(&e.len())), "{name}: {:?}", events.iter().map(Vec::len).max());
+        assert!(
+            events.iter().all(|e| (2_000..2_050).contains(&e.len())),
+            "{name}: {:?}",
+            events.iter().map(Vec::len).max()
+        );
         assert!(taken(&plan, &events).into_iter().all(|taken| taken), "{name}");
     }
 }
@@ -105,8 +127,14 @@ fn an_event_is_as_long_as_it_has_to_be() {
 #[test]
 fn a_column_that_no_value_can_be_made_for_is_named() {
     let cases = [
-        (json!({"Name": "tight", "Type": "string", "Parameters": {"weir.pattern": "a{40}", "weir.max_length": "10"}}), "tight"),
-        (json!({"Name": "bounded", "Type": "timestamp", "Parameters": {"weir.min": "2020-01-01T00:00:00Z"}}), "bounded"),
+        (
+            json!({"Name": "tight", "Type": "string", "Parameters": {"weir.pattern": "a{40}", "weir.max_length": "10"}}),
+            "tight",
+        ),
+        (
+            json!({"Name": "bounded", "Type": "timestamp", "Parameters": {"weir.min": "2020-01-01T00:00:00Z"}}),
+            "bounded",
+        ),
         (json!({"Name": "money", "Type": "decimal(9,2)", "Parameters": {"weir.min": "1.00"}}), "money"),
     ];
     for (column, name) in cases {
@@ -116,8 +144,14 @@ fn a_column_that_no_value_can_be_made_for_is_named() {
         let problem = Generator::lanes(&plan, 1).unwrap_err().to_string();
         assert!(problem.contains(name) && problem.contains("table t"), "{problem}");
     }
-    let none = json!({"Name": "t", "StorageDescriptor": {"Columns": [{"Name": "flag", "Type": "boolean"}]}}).to_string();
-    assert!(Carrier::choose(&TableSchema::parse(&none).unwrap(), None).unwrap_err().to_string().contains("table t"));
+    let none = json!({"Name": "t", "StorageDescriptor": {"Columns": [{"Name": "flag", "Type": "boolean"}]}})
+        .to_string();
+    assert!(
+        Carrier::choose(&TableSchema::parse(&none).unwrap(), None)
+            .unwrap_err()
+            .to_string()
+            .contains("table t")
+    );
 }
 
 #[test]

@@ -77,7 +77,9 @@ pub(super) struct TimeWriter {
 impl TimeWriter {
     pub(super) fn new(format: &TimeFormat) -> Self {
         let whole_seconds = match format {
-            TimeFormat::Strftime(pattern) => !["%f", "%.", "%N", "%L"].iter().any(|part| pattern.contains(part)),
+            TimeFormat::Strftime(pattern) => {
+                !["%f", "%.", "%N", "%L"].iter().any(|part| pattern.contains(part))
+            }
             _ => false,
         };
         Self { format: format.clone(), second: i64::MIN, text: Vec::new(), whole_seconds }

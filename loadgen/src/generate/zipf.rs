@@ -62,7 +62,10 @@ mod tests {
         for (rank, &found) in found.iter().enumerate() {
             let expected = f64::from(count) * ((rank + 1) as f64).powf(-s) / total;
             // Six standard deviations.
-            assert!((f64::from(found) - expected).abs() < 6.0 * expected.sqrt(), "rank {rank}: {found}, {expected}");
+            assert!(
+                (f64::from(found) - expected).abs() < 6.0 * expected.sqrt(),
+                "rank {rank}: {found}, {expected}"
+            );
         }
     }
 }

@@ -38,6 +38,8 @@ pub(super) struct Work {
     pub(super) count: u64,
     /// No event is sent that would be due later.
     pub(super) end_us: i64,
+    /// No event is sent later, whenever it was due.
+    pub(super) latest_us: i64,
     pub(super) lanes: u64,
     pub(super) in_flight: usize,
     /// Longest that an event waits for others to fill its request.
@@ -74,10 +76,11 @@ impl Lane {
             let now_us = self.work.shared.elapsed_us();
             let total = self.work.count.min(self.work.schedule.due(self.work.end_us));
             let due = total.min(self.work.schedule.due(now_us));
-            while self.next < due && !self.is_full() {
+            let stops = self.work.shared.stopped() || now_us > self.work.latest_us;
+            while !stops && self.next < due && !self.is_full() {
                 self.make();
             }
-            let over = self.next >= total || self.work.shared.stopped();
+            let over = stops || self.next >= total;
             let waited = self.batch.events.first().map(|e| now_us - e.intended_us);
             let ripe = waited.is_some_and(|us| us >= self.work.linger.as_micros() as i64);
             if !self.batch.events.is_empty() && (self.is_full() || ripe || over) {

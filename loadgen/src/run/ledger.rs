@@ -141,7 +141,11 @@ impl Ledger {
     /// Bytes held for states.
     #[cfg(test)]
     fn bytes(&self) -> usize {
-        self.blocks.iter().flatten().map(|b| if let Block::Mixed { states, .. } = b { states.len() } else { 0 }).sum()
+        self.blocks
+            .iter()
+            .flatten()
+            .map(|b| if let Block::Mixed { states, .. } = b { states.len() } else { 0 })
+            .sum()
     }
 }
 

@@ -50,12 +50,21 @@ pub async fn run(args: &RunArgs) -> Result<ExitCode> {
     let watcher = match args.no_watch {
         true => None,
         false => Some(
-            Watcher::open(place.lake.clone(), Arc::clone(&place.catalog), Arc::clone(&plan), Arc::clone(&schedule), Arc::clone(&shared))
-                .await?,
+            Watcher::open(
+                place.lake.clone(),
+                Arc::clone(&place.catalog),
+                Arc::clone(&plan),
+                Arc::clone(&schedule),
+                Arc::clone(&shared),
+            )
+            .await?,
         ),
     };
     let work = work(args, &plan, &schedule, &target, &shared, length);
-    let lanes = generators.into_iter().zip(0..).map(|(generator, i)| tokio::spawn(Lane::new(work.clone(), generator, i).run()));
+    let lanes = generators
+        .into_iter()
+        .zip(0..)
+        .map(|(generator, i)| tokio::spawn(Lane::new(work.clone(), generator, i).run()));
     let lanes: Vec<_> = lanes.collect();
     let (over, is_over) = tokio::sync::watch::channel(false);
     let watching = watcher.map(|watcher| tokio::spawn(watcher.follow(is_over, args.settle)));
@@ -102,7 +111,8 @@ pub async fn run(args: &RunArgs) -> Result<ExitCode> {
 
 /// Repeat the check of a run that was written with `--out`, against the same lake later or a copy.
 pub async fn check(args: &CheckArgs) -> Result<ExitCode> {
-    let text = std::fs::read(&args.result).with_context(|| format!("could not read {}", args.result.display()))?;
+    let text =
+        std::fs::read(&args.result).with_context(|| format!("could not read {}", args.result.display()))?;
     let mut outcome: Outcome = serde_json::from_slice(&text)
         .with_context(|| format!("{} is no result of `loadgen run --out`", args.result.display()))?;
     let place = Place::open(&args.lake, &args.aws)?;
@@ -137,8 +147,12 @@ pub async fn check(args: &CheckArgs) -> Result<ExitCode> {
 async fn plan(args: &RunArgs, place: &Place, now: EpochMicros) -> Result<Plan> {
     let table = place.table(&args.table, &args.lake.schemas).await?;
     let carrier = Carrier::choose(&table, args.id_column.as_deref())?;
-    let percentages =
-        Percentages { late: args.late, malformed: args.malformed, violating: args.violating, duplicate: args.duplicate };
+    let percentages = Percentages {
+        late: args.late,
+        malformed: args.malformed,
+        violating: args.violating,
+        duplicate: args.duplicate,
+    };
     if args.replay.is_some() && (args.late > 0.0 || args.violating > 0.0) {
         bail!("--replay sends lines as they are: --late and --violating are for generated events");
     }
@@ -183,6 +197,8 @@ fn work(
         packing,
         count: args.count.unwrap_or(u64::MAX),
         end_us: length.as_micros() as i64,
+        // A count is sent to its end; a time ends, but for what a slow timer left.
+        latest_us: if args.count.is_some() { i64::MAX } else { length.as_micros() as i64 + 100_000 },
         lanes: u64::from(args.workers),
         in_flight: usize::from(args.in_flight),
         linger: args.linger,
@@ -221,7 +237,8 @@ fn outcome(args: &RunArgs, plan: &Plan, work: &Work, seconds: f64, put: &Latenci
             tag: plan.tag.0,
             started_us: shared.started.0,
             table: plan.table.name.clone(),
-            target: format!("{:?} {}", args.target, args.stream.as_deref().unwrap_or(&args.table)).to_lowercase(),
+            target: format!("{:?} {}", args.target, args.stream.as_deref().unwrap_or(&args.table))
+                .to_lowercase(),
             rate: args.rate.clone(),
             seed: plan.seed,
             percentages: [args.late, args.malformed, args.violating, args.duplicate],
@@ -245,7 +262,10 @@ fn outcome(args: &RunArgs, plan: &Plan, work: &Work, seconds: f64, put: &Latenci
         retried: shared.read(|c| &c.retried_records),
         failed_requests: shared.read(|c| &c.failed_requests),
         failures: shared.troubles(),
-        ended_early: shared.gone().map(|why| format!("the target is gone: {why}")).or_else(|| shared.interrupted()),
+        ended_early: shared
+            .gone()
+            .map(|why| format!("the target is gone: {why}"))
+            .or_else(|| shared.interrupted()),
         put: put.summary(),
         committed: watched(&seen.committed),
         queryable: watched(&seen.queryable),
@@ -258,8 +278,11 @@ fn outcome(args: &RunArgs, plan: &Plan, work: &Work, seconds: f64, put: &Latenci
 }
 
 fn write(out: &Path, outcome: &Outcome, put: &Latencies, seen: &Seen) -> Result<()> {
-    let at = |ending: &str| out.with_file_name(format!("{}{ending}", out.file_name().unwrap_or_default().to_string_lossy()));
-    let mut files = vec![(at(".json"), serde_json::to_string_pretty(outcome)?), (at(".put.hgrm"), put.hgrm())];
+    let at = |ending: &str| {
+        out.with_file_name(format!("{}{ending}", out.file_name().unwrap_or_default().to_string_lossy()))
+    };
+    let mut files =
+        vec![(at(".json"), serde_json::to_string_pretty(outcome)?), (at(".put.hgrm"), put.hgrm())];
     if outcome.committed.is_some() {
         files.push((at(".committed.hgrm"), seen.committed.hgrm()));
         files.push((at(".queryable.hgrm"), seen.queryable.hgrm()));

@@ -70,11 +70,13 @@ impl Latencies {
         let Some(h) = &self.0 else { return out };
         for step in h.iter_quantiles(5) {
             let (value, quantile) = (step.value_iterated_to() as f64 / 1e3, step.quantile_iterated_to());
-            let tail = if quantile < 1.0 { format!("{:14.2}", 1.0 / (1.0 - quantile)) } else { String::new() };
+            let tail =
+                if quantile < 1.0 { format!("{:14.2}", 1.0 / (1.0 - quantile)) } else { String::new() };
             let below = h.count_between(0, step.value_iterated_to());
             let _ = writeln!(out, "{value:12.3} {quantile:14.12} {below:10} {tail}");
         }
-        let _ = writeln!(out, "#[Mean    = {:12.3}, StdDeviation   = {:12.3}]", h.mean() / 1e3, h.stdev() / 1e3);
+        let _ =
+            writeln!(out, "#[Mean    = {:12.3}, StdDeviation   = {:12.3}]", h.mean() / 1e3, h.stdev() / 1e3);
         let _ = writeln!(out, "#[Max     = {:12.3}, Total count    = {:12}]", h.max() as f64 / 1e3, h.len());
         let _ = writeln!(out, "#[Buckets = {:12}, SubBuckets     = {:12}]", h.buckets(), 2_048);
         out

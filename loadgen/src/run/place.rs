@@ -21,7 +21,8 @@ impl Place {
     pub(super) fn open(args: &LakeArgs, aws: &AwsArgs) -> Result<Self> {
         let url = address(&args.lake)?;
         let lake = LakeStore::open(&url, &aws.store_options())?;
-        let catalog: Arc<dyn Catalog> = match args.catalog.as_deref().map(str::trim).filter(|c| !c.is_empty()) {
+        let catalog: Arc<dyn Catalog> = match args.catalog.as_deref().map(str::trim).filter(|c| !c.is_empty())
+        {
             None => Arc::new(FolderCatalog::new(lake.object_store(), lake.path("")?, url)),
             Some(catalog) if catalog.contains("://") && !catalog.starts_with("file://") => bail!(
                 "could not open the catalog {catalog}: loadgen reads catalogs that are folders; give --catalog a folder"

@@ -114,7 +114,9 @@ impl FromStr for Schedule {
                 continue;
             }
             if f64::is_infinite(begin_us) {
-                bail!("--rate {text:?}: only the last step goes on without a time; write `for 10s` behind the others");
+                bail!(
+                    "--rate {text:?}: only the last step goes on without a time; write `for 10s` behind the others"
+                );
             }
             let (from, to, length_us) = part(piece).map_err(|problem| {
                 anyhow::anyhow!(
@@ -155,9 +157,7 @@ fn part(piece: &str) -> Result<(f64, f64, f64), String> {
         None if from != to => return Err("a ramp needs a time".to_owned()),
         None if from == 0.0 => return Err("a rate of 0 needs a time".to_owned()),
         None => f64::INFINITY,
-        Some(("over" | "for", length)) => {
-            weir::schema::parse_duration(length.trim())?.as_micros() as f64
-        }
+        Some(("over" | "for", length)) => weir::schema::parse_duration(length.trim())?.as_micros() as f64,
         Some((word, _)) => return Err(format!("expected `over` or `for`, found `{word}`")),
     };
     Ok((from, to, length))
@@ -180,12 +180,18 @@ mod tests {
         ] {
             let schedule: Schedule = text.parse().unwrap();
             let (mut last, end) = (0, schedule.length().map_or(50_000_000, |l| l.as_micros() as i64));
-            for number in (0..2_000u64).chain((2_000..schedule.due(end)).step_by(997)).filter(|n| *n < schedule.due(end)) {
+            for number in (0..2_000u64)
+                .chain((2_000..schedule.due(end)).step_by(997))
+                .filter(|n| *n < schedule.due(end))
+            {
                 let at = schedule.intended_us(number);
                 assert!(at >= last, "{text}: {number} at {at} after {last}");
                 last = at;
                 // To a rounding of one microsecond.
-                assert!(schedule.due(at - 2) <= number && schedule.due(at + 2) >= number, "{text}: {number} at {at}");
+                assert!(
+                    schedule.due(at - 2) <= number && schedule.due(at + 2) >= number,
+                    "{text}: {number} at {at}"
+                );
             }
         }
     }
@@ -205,7 +211,18 @@ mod tests {
 
     #[test]
     fn what_is_no_rate_says_how_one_is_written() {
-        for text in ["", "fast", "100", "10..20/s", "0/s", "10/s at 5s", "10/s, 20/s", "repeat, 5/s", "5/s, repeat", "-1/s"] {
+        for text in [
+            "",
+            "fast",
+            "100",
+            "10..20/s",
+            "0/s",
+            "10/s at 5s",
+            "10/s, 20/s",
+            "repeat, 5/s",
+            "5/s, repeat",
+            "-1/s",
+        ] {
             let problem = text.parse::<Schedule>().unwrap_err().to_string();
             assert!(problem.contains("--rate"), "{text}: {problem}");
         }

@@ -114,7 +114,14 @@ impl Shared {
         self.reached_us.fetch_max(self.elapsed_us(), Ordering::Relaxed);
     }
 
-    pub(super) fn acknowledged(&self, record: &Record, events: &[InRequest], unsure: bool, sent_us: i64, acked_us: i64) {
+    pub(super) fn acknowledged(
+        &self,
+        record: &Record,
+        events: &[InRequest],
+        unsure: bool,
+        sent_us: i64,
+        acked_us: i64,
+    ) {
         let sent = if unsure { Sent::AcknowledgedPerhapsTwice } else { Sent::Acknowledged };
         let count = events.len() as u64;
         {

@@ -39,7 +39,9 @@ impl Firehose {
         };
         let entries: Result<Vec<_>, _> = records
             .iter()
-            .map(|record| aws_sdk_firehose::types::Record::builder().data(Blob::new(record.data.clone())).build())
+            .map(|record| {
+                aws_sdk_firehose::types::Record::builder().data(Blob::new(record.data.clone())).build()
+            })
             .collect();
         let put = self.client.put_record_batch().delivery_stream_name(&self.stream);
         let put = put.set_records(Some(entries.map_err(wrong)?));

@@ -113,19 +113,33 @@ impl PutFailure {
     /// From what an SDK says: without an answer nobody knows; an answer is definite.
     fn of<E>(error: SdkError<E, HttpResponse>) -> Self
     where
-        E: std::error::Error + aws_smithy_types::error::metadata::ProvideErrorMetadata + Send + Sync + 'static,
+        E: std::error::Error
+            + aws_smithy_types::error::metadata::ProvideErrorMetadata
+            + Send
+            + Sync
+            + 'static,
     {
         let code = error.as_service_error().and_then(|e| e.code()).unwrap_or_default().to_owned();
         let message = error.as_service_error().and_then(|e| e.message()).unwrap_or_default().to_owned();
-        let throttled = ["Throttl", "LimitExceeded", "Throughput", "SlowDown", "TooManyRequests", "Unavailable"]
-            .iter()
-            .any(|part| code.contains(part));
-        let known = ["ResourceNotFound", "AccessDenied", "Validation", "InvalidArgument", "UnrecognizedClient", "InvalidSignature"];
+        let throttled =
+            ["Throttl", "LimitExceeded", "Throughput", "SlowDown", "TooManyRequests", "Unavailable"]
+                .iter()
+                .any(|part| code.contains(part));
+        let known = [
+            "ResourceNotFound",
+            "AccessDenied",
+            "Validation",
+            "InvalidArgument",
+            "UnrecognizedClient",
+            "InvalidSignature",
+        ];
         let permanent = known.iter().any(|part| code.contains(part));
         let may_be_stored = match &error {
             SdkError::ConstructionFailure(_) => false,
             SdkError::DispatchFailure(failure) => !is_refused(failure.as_connector_error().map(|e| e as _)),
-            SdkError::ServiceError(answer) => !throttled && !permanent && answer.raw().status().is_server_error(),
+            SdkError::ServiceError(answer) => {
+                !throttled && !permanent && answer.raw().status().is_server_error()
+            }
             _ => true,
         };
         let text = match code.is_empty() {

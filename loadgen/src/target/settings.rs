@@ -71,7 +71,9 @@ impl AwsArgs {
     /// Credentials for SDK clients. An endpoint of one's own without a key gets made-up ones.
     pub(super) fn credentials(&self) -> Result<SharedCredentialsProvider> {
         if self.endpoint.is_some() && self.access_key_id.is_none() {
-            return Ok(SharedCredentialsProvider::new(Credentials::new("test", "test", None, None, "made up")));
+            return Ok(SharedCredentialsProvider::new(Credentials::new(
+                "test", "test", None, None, "made up",
+            )));
         }
         let mut builder = AmazonS3Builder::new().with_bucket_name("none").with_region(self.region());
         for (name, value) in self.store_options() {
@@ -79,7 +81,8 @@ impl AwsArgs {
                 builder = builder.with_config(key, value);
             }
         }
-        let store = builder.build().context("could not find credentials; set AWS_ACCESS_KEY_ID and its secret")?;
+        let store =
+            builder.build().context("could not find credentials; set AWS_ACCESS_KEY_ID and its secret")?;
         Ok(SharedCredentialsProvider::new(StoreCredentials(Arc::clone(store.credentials()))))
     }
 }

@@ -246,7 +246,8 @@ impl Check<'_> {
     }
 
     async fn get(&self, path: &object_store::path::Path) -> Result<bytes::Bytes> {
-        let found = self.lake.object_store().get(path).await.with_context(|| format!("could not read {path}"))?;
+        let found =
+            self.lake.object_store().get(path).await.with_context(|| format!("could not read {path}"))?;
         Ok(found.bytes().await?)
     }
 }

@@ -53,6 +53,8 @@ pub(crate) struct Watcher {
     least_us: i64,
     most_us: i64,
     samples: u64,
+    /// Whether arrival times show more than seconds: some endpoints cut them.
+    shows_millis: bool,
 }
 
 impl Watcher {
@@ -83,12 +85,17 @@ impl Watcher {
             least_us: i64::MIN,
             most_us: i64::MAX,
             samples: 0,
+            shows_millis: false,
         })
     }
 
     /// Follow until everything that was acknowledged is committed and `done` says that nothing more
     /// comes, or nothing has moved for `patience` after that.
-    pub(crate) async fn follow(mut self, done: tokio::sync::watch::Receiver<bool>, patience: Duration) -> Result<Seen> {
+    pub(crate) async fn follow(
+        mut self,
+        done: tokio::sync::watch::Receiver<bool>,
+        patience: Duration,
+    ) -> Result<Seen> {
         let mut moved = Instant::now();
         let mut committed = 0;
         loop {
@@ -110,10 +117,11 @@ impl Watcher {
             tokio::time::sleep(POLL).await;
         }
         if self.samples > 0 {
+            let cut_us = if self.shows_millis { 1_000 } else { 1_000_000 };
             self.seen.skew = Some(Skew {
                 samples: self.samples,
                 least_ms: self.least_us as f64 / 1e3,
-                most_ms: self.most_us as f64 / 1e3,
+                most_ms: (self.most_us + cut_us) as f64 / 1e3,
             });
         }
         Ok(self.seen)
@@ -156,12 +164,16 @@ impl Watcher {
                 continue;
             }
             let Some(bytes) = self.lake.get(&file.key()).await? else { continue };
-            let numbers = self.numbers(bytes, file.quarantine).await.with_context(|| format!("could not read {}", file.key()))?;
+            let numbers = self
+                .numbers(bytes, file.quarantine)
+                .await
+                .with_context(|| format!("could not read {}", file.key()))?;
             events += numbers.len() as u64;
             if file.quarantine {
                 continue;
             }
-            let intended: Vec<i64> = numbers.iter().map(|row| self.schedule.intended_us(row.number)).collect();
+            let intended: Vec<i64> =
+                numbers.iter().map(|row| self.schedule.intended_us(row.number)).collect();
             intended.iter().for_each(|at| self.seen.committed.record(seen_us - at));
             self.compare_clocks(&numbers);
             self.waiting.push((file, intended));
@@ -184,7 +196,8 @@ impl Watcher {
                 let visit = |number| found.push(Row { number, times: [None; 2] });
                 rows::read_letters(bytes, plan.tag, &plan.carrier, visit)?;
             } else {
-                let wanted = Wanted { tag: plan.tag, carrier: &plan.carrier, times: [Some("_arrived_at"), None] };
+                let wanted =
+                    Wanted { tag: plan.tag, carrier: &plan.carrier, times: [Some("_arrived_at"), None] };
                 rows::read(bytes, &wanted, |row| found.push(row))?;
             }
             Ok(found)
@@ -193,14 +206,15 @@ impl Watcher {
     }
 
     /// An event cannot arrive before it was sent, nor after it was acknowledged: what the clocks say
-    /// otherwise is skew. The stream's arrival times are milliseconds.
+    /// otherwise is skew. Arrival times are cut to milliseconds, or to seconds.
     fn compare_clocks(&mut self, rows: &[Row]) {
         let samples = lock(&self.shared.samples);
         for row in rows {
             let (Some(arrived), Some(sample)) = (row.times[0], samples.get(&row.number)) else { continue };
             let arrived = arrived - self.shared.started.0;
             self.samples += 1;
-            self.most_us = self.most_us.min(arrived + 999 - sample.sent_us);
+            self.shows_millis |= (arrived + self.shared.started.0) % 1_000_000 != 0;
+            self.most_us = self.most_us.min(arrived - sample.sent_us);
             self.least_us = self.least_us.max(arrived - sample.acked_us);
         }
     }
@@ -215,7 +229,8 @@ impl Watcher {
             for partition in self.catalog.partitions(&self.plan.table.name).await? {
                 let keys = self.plan.table.partition_keys.iter().map(|k| k.name.as_str());
                 let values = keys.zip(partition.values.iter().map(|v| Some(v.as_str())));
-                self.registered.insert(weir::partition::PartitionPath::from_values(values).as_str().to_owned());
+                self.registered
+                    .insert(weir::partition::PartitionPath::from_values(values).as_str().to_owned());
             }
         }
         let now_us = self.shared.elapsed_us();

@@ -41,7 +41,8 @@ pub fn read(bytes: Bytes, wanted: &Wanted<'_>, mut visit: impl FnMut(Row)) -> Re
         let numbers = numbers(column, wanted.tag)?;
         for (row, number) in numbers.into_iter().enumerate() {
             let Some(number) = number else { continue };
-            let times = [0, 1].map(|i| times[i].as_ref().and_then(|values| values.get(row).copied().flatten()));
+            let times =
+                [0, 1].map(|i| times[i].as_ref().and_then(|values| values.get(row).copied().flatten()));
             visit(Row { number, times });
         }
         Ok(())
@@ -113,6 +114,7 @@ fn micros(column: &arrow::array::ArrayRef) -> Vec<Option<i64>> {
 fn number_in(raw: &[u8], tag: RunTag, field: &str) -> Option<u64> {
     let key = format!("\"{field}\":");
     let at = memchr::memmem::find(raw, key.as_bytes())? + key.len();
-    let digits: String = raw[at..].iter().take_while(|b| b.is_ascii_digit()).map(|b| char::from(*b)).collect();
+    let digits: String =
+        raw[at..].iter().take_while(|b| b.is_ascii_digit()).map(|b| char::from(*b)).collect();
     Some(tag.of_number(digits.parse().ok()?)?.number)
 }
