@@ -29,7 +29,7 @@ enum Value {
     Boolean,
     Integer { min: i64, max: i64 },
     Double { min: f64, max: f64 },
-    Decimal { digits: u32, scale: usize },
+    Decimal { least: u64, spread: u32, scale: usize },
     Time(TimeWriter),
     Base64,
     Array(Box<Value>),
@@ -251,10 +251,16 @@ fn of_type(ty: &HiveType, column: &Column) -> Result<Value, String> {
             Value::Double { min, max: bound(&column.max, min + 1_000.0)? }
         }
         HiveType::Decimal { precision, scale } => {
-            if column.min.is_some() || column.max.is_some() {
-                return Err("bounds of decimals are not generated".to_owned());
+            let (scale, digits) = (usize::from(*scale).min(9), u32::from((*precision).min(9)));
+            let unit = 10f64.powi(scale as i32);
+            let least = (bound(&column.min, 0.0)?.max(0.0) * unit).ceil();
+            let most = (bound(&column.max, f64::INFINITY)? * unit)
+                .floor()
+                .min(least + 10f64.powi(digits as i32) - 1.0);
+            if most < least || most > 1e15 {
+                return Err("its bounds leave no value above 0 to make".to_owned());
             }
-            Value::Decimal { digits: u32::from((*precision).min(9)), scale: usize::from(*scale).min(9) }
+            Value::Decimal { least: least as u64, spread: (most - least).min(4e9) as u32, scale }
         }
         HiveType::String => Value::Text { least: column.max_length.unwrap_or(24).min(24) },
         HiveType::Varchar(n) | HiveType::Char(n) => Value::Text { least: (*n as usize).min(24) },
@@ -309,9 +315,8 @@ impl Value {
                 let value = *min + (*max - *min) * draws.share();
                 out.extend_from_slice(format!("{value:.3}").as_bytes());
             }
-            Value::Decimal { digits, scale } => {
-                let below = 10u64.pow(*digits).min(u64::from(u32::MAX)) as u32;
-                fixed(u64::from(draws.below(below)), *scale, out);
+            Value::Decimal { least, spread, scale } => {
+                fixed(*least + u64::from(draws.below(spread.saturating_add(1))), *scale, out);
             }
             Value::Base64 => {
                 out.push(b'"');

@@ -135,7 +135,7 @@ fn a_column_that_no_value_can_be_made_for_is_named() {
             json!({"Name": "bounded", "Type": "timestamp", "Parameters": {"weir.min": "2020-01-01T00:00:00Z"}}),
             "bounded",
         ),
-        (json!({"Name": "money", "Type": "decimal(9,2)", "Parameters": {"weir.min": "1.00"}}), "money"),
+        (json!({"Name": "money", "Type": "decimal(9,2)", "Parameters": {"weir.max": "-1.00"}}), "money"),
     ];
     for (column, name) in cases {
         let id = json!({"Name": "id", "Type": "string"});
