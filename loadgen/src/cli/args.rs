@@ -20,7 +20,7 @@ const EXAMPLES: &str = "Examples (beside `weir up --table clickstream --no-limit
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Put events at a rate, follow them into the lake, and check that each is there once
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Check the lake again for the events of a run: later, after a close, or in a copy
-    Check(CheckArgs),
+    Check(Box<CheckArgs>),
 }

@@ -83,7 +83,7 @@ impl AccessLog {
             None => digits(u64::from(ANSWERS[draws.below(ANSWERS.len() as u32) as usize]), out),
         }
         out.extend_from_slice(b",\"bytes\":");
-        digits(u64::from(draws.below(1 << 16)) * u64::from(draws.below(1 << 8)) >> 6, out);
+        digits((u64::from(draws.below(1 << 16)) * u64::from(draws.below(1 << 8))) >> 6, out);
         out.extend_from_slice(b",\"referrer\":\"-\",\"agent\":\"");
         out.extend_from_slice(draws.of(&AGENTS).as_bytes());
         let missing = self.pad_to.saturating_sub(out.len() - start + 2);

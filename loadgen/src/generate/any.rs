@@ -303,7 +303,7 @@ impl Value {
             }
             Value::Pattern(pattern) => {
                 out.push(b'"');
-                escaped(&pattern.draw(draws), out);
+                escaped(pattern.draw(draws), out);
                 out.push(b'"');
             }
             Value::Boolean => out.extend_from_slice(if draws.below(2) == 0 { b"false" } else { b"true" }),

@@ -5,7 +5,6 @@ mod bad_moments;
 mod dynamodb;
 mod environment;
 mod ingest;
-mod loadgen;
 mod producers;
 mod programs;
 mod quarantine;
