@@ -51,8 +51,15 @@ const REFERRERS: [&str; 6] = [
 /// `count` records, each one JSON document without a line end; event times rise over two minutes
 /// after 2026-11-20T08:10Z, so all are of one partition.
 pub fn records(count: usize, seed: u64) -> Vec<Vec<u8>> {
+    records_within(count, seed, 0..120_000)
+}
+
+/// The same with event times that rise over a window of milliseconds after 2026-11-20T08:10Z.
+pub fn records_within(count: usize, seed: u64, window_ms: std::ops::Range<u64>) -> Vec<Vec<u8>> {
     let mut draws = Draws::new(seed);
-    (0..count).map(|i| record(&mut draws, (i * 120_000 / count.max(1)) as u64).into_bytes()).collect()
+    let (count, length) = (count as u64, window_ms.end - window_ms.start);
+    let at = |i: u64| window_ms.start + i * length / count.max(1);
+    (0..count).map(|i| record(&mut draws, at(i)).into_bytes()).collect()
 }
 
 /// The same as NDJSON.

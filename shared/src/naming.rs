@@ -14,6 +14,7 @@
 //! What close keeps is in [`closed`].
 
 pub mod closed;
+pub mod compaction;
 
 use sha2::{Digest, Sha256};
 

@@ -54,6 +54,11 @@ impl Block {
     pub(super) fn new(layout: &Layout) -> Self {
         Self { rows: 0, leaves: layout.leaves.iter().map(BlockLeaf::new).collect() }
     }
+
+    /// Bytes of all entries.
+    pub(super) fn memory(&self) -> usize {
+        self.leaves.iter().map(BlockLeaf::memory).sum()
+    }
 }
 
 impl BlockLeaf {
@@ -69,6 +74,19 @@ impl BlockLeaf {
         };
         let (defs, reps) = (Levels::default(), Levels::default());
         Self { defs, reps, data, max_def: spec.max_def, max_rep: spec.max_rep }
+    }
+
+    fn memory(&self) -> usize {
+        let values = match &self.data {
+            Data::Bool(v) => v.len(),
+            Data::Int32(v) => v.len() * 4,
+            Data::Int64(v) => v.len() * 8,
+            Data::Float(v) => v.len() * 4,
+            Data::Double(v) => v.len() * 8,
+            Data::Fixed { data, .. } => data.len(),
+            Data::Bytes(v) => v.arena.len() + v.spans.len() * 8 + v.ids.len() * 4 + v.interned.len() * 5,
+        };
+        values + self.defs.memory() + self.reps.memory()
     }
 
     /// How many rows begin in it.

@@ -7,6 +7,8 @@
 //! | float, double | big-endian bits; all turned if negative, else the sign bit; -0 is 0, NaN is greatest |
 //! | string, binary | a byte 0 as 0 255, at the end 0 0 |
 
+use std::cmp::Ordering;
+
 use super::block::{Block, BlockLeaf, Data};
 
 /// Bytes of a key that are compared at once.
@@ -76,6 +78,14 @@ impl Keys {
         self.nulls.get(row as usize).is_some_and(|null| *null)
     }
 
+    /// Compare a row with a key and a place; the row's place is asked for if the keys are the same.
+    pub(super) fn compare(&self, row: u32, to: &Bound<'_>, position: impl FnOnce() -> u64) -> Ordering {
+        let prefix = self.prefixes[row as usize].cmp(&to.prefix);
+        prefix
+            .then_with(|| self.get(row, &mut [0; PREFIX]).cmp(to.key))
+            .then_with(|| position().cmp(&to.position))
+    }
+
     /// Sort rows by their keys; those that are equal keep the order of their numbers.
     pub(super) fn sort(&self, rows: &mut [u32]) {
         let mut pairs: Vec<(u128, u32)> =
@@ -89,6 +99,23 @@ impl Keys {
         for (row, pair) in rows.iter_mut().zip(pairs) {
             *row = pair.1;
         }
+    }
+}
+
+/// A key and a place to compare rows with.
+#[derive(Debug)]
+pub(super) struct Bound<'a> {
+    prefix: u128,
+    key: &'a [u8],
+    position: u64,
+}
+
+impl<'a> Bound<'a> {
+    pub(super) fn of(key: &'a [u8], position: u64) -> Self {
+        let mut prefix = [0; PREFIX];
+        let len = key.len().min(PREFIX);
+        prefix[..len].copy_from_slice(&key[..len]);
+        Self { prefix: u128::from_be_bytes(prefix), key, position }
     }
 }
 
@@ -134,8 +161,8 @@ impl<'a> Column<'a> {
         key.push(0);
         match &self.leaf.data {
             Data::Bool(v) => key.push(v[at]),
-            Data::Int32(v) => key.extend_from_slice(&(v[at] as u32 ^ 1 << 31).to_be_bytes()),
-            Data::Int64(v) => key.extend_from_slice(&(v[at] as u64 ^ 1 << 63).to_be_bytes()),
+            Data::Int32(v) => key.extend_from_slice(&signed32(v[at]).to_be_bytes()),
+            Data::Int64(v) => key.extend_from_slice(&signed64(v[at]).to_be_bytes()),
             Data::Float(v) => key.extend_from_slice(&float(v[at]).to_be_bytes()),
             Data::Double(v) => key.extend_from_slice(&double(v[at]).to_be_bytes()),
             Data::Fixed { width, data } => {
@@ -144,19 +171,47 @@ impl<'a> Column<'a> {
                 key[start] ^= 0x80;
             }
             Data::Bytes(v) => {
-                let text = v.get(v.ids[at]);
-                match memchr::memchr(0, text) {
-                    None => key.extend_from_slice(text),
-                    Some(_) => text.iter().for_each(|&b| match b {
-                        0 => key.extend_from_slice(&[0, 255]),
-                        b => key.push(b),
-                    }),
-                }
+                text(v.get(v.ids[at]), key);
                 key.extend_from_slice(&[0, 0]);
             }
         }
         true
     }
+}
+
+/// The key of a value that is not null.
+pub(super) fn int32(value: i32) -> Vec<u8> {
+    [&[0], signed32(value).to_be_bytes().as_slice()].concat()
+}
+
+/// The key of a value that is not null.
+pub(super) fn int64(value: i64) -> Vec<u8> {
+    [&[0], signed64(value).to_be_bytes().as_slice()].concat()
+}
+
+/// What the keys of all texts begin with that begin with this one.
+pub(super) fn prefix_of_text(value: &[u8]) -> Vec<u8> {
+    let mut key = vec![0];
+    text(value, &mut key);
+    key
+}
+
+fn text(value: &[u8], key: &mut Vec<u8>) {
+    match memchr::memchr(0, value) {
+        None => key.extend_from_slice(value),
+        Some(_) => value.iter().for_each(|&b| match b {
+            0 => key.extend_from_slice(&[0, 255]),
+            b => key.push(b),
+        }),
+    }
+}
+
+fn signed32(v: i32) -> u32 {
+    v as u32 ^ 1 << 31
+}
+
+fn signed64(v: i64) -> u64 {
+    v as u64 ^ 1 << 63
 }
 
 fn float(v: f32) -> u32 {

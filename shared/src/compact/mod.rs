@@ -2,38 +2,38 @@
 //! steps of bounded time that several processes may share.
 
 mod block;
+mod copies;
 mod current;
 mod evolve;
 mod gather;
 mod header;
 mod hybrid;
 mod key;
+mod load;
 mod order;
 mod output;
 mod page;
+mod part;
+mod plan;
+mod sample;
 mod source;
+mod split;
+mod steps;
 
 #[cfg(test)]
 mod tests;
 
 use std::path::Path;
 
-use futures::{StreamExt, TryStreamExt, stream};
-
 use crate::clock::{Clock, EpochMicros};
 use crate::columns::Layout;
 use crate::commit::LakeStore;
 use crate::error::Result;
-use crate::limits::ROW_GROUP_ROWS;
 use crate::schema::TableSchema;
 
 pub use current::{Current, CurrentState, current};
 
-use block::Block;
-use gather::Gather;
-use order::Rules;
-use output::Output;
-use page::PageDecoder;
+use steps::Steps;
 
 /// Files that are read at once.
 const FILES_AT_ONCE: usize = 8;
@@ -127,29 +127,7 @@ pub enum Progress {
 /// # Errors
 /// A file that is missing, cannot be read or holds another number of rows than its commit says: with
 /// its key, what was expected and what was found. A bad moment of the lake or of the scratch folder.
-pub async fn run(lake: &LakeStore, _clock: &dyn Clock, compaction: &Compaction<'_>) -> Result<Progress> {
-    let schema = compaction.schema;
-    let layout = Layout::of(schema);
-    let rules = Rules::of(&layout, &schema.sort, &schema.dedupe_key)?;
-    let mut block = Block::new(&layout);
-    let mut decoder = PageDecoder::default();
-    let opened: Vec<_> = compaction.inputs.iter().map(|input| source::open(lake, input, &layout)).collect();
-    let mut opened = stream::iter(opened).buffered(FILES_AT_ONCE);
-    while let Some(source) = opened.try_next().await? {
-        for group in 0..source.groups() {
-            let bytes = source.fetch(lake, group).await?;
-            source.load(group, &bytes, &mut decoder, &mut block)?;
-        }
-    }
-    let rows = rules.order(&block);
-    let mut gather = Gather::of(&block);
-    let mut columns = gather::buffers(&layout);
-    let mut output = Output::new(lake, schema, &layout, compaction.directory)?;
-    for group in rows.chunks(ROW_GROUP_ROWS) {
-        gather.rows(&block, group, &mut columns);
-        output.write(&columns).await?;
-    }
-    let files = output.finish().await?;
-    let rows_removed = block.rows as u64 - rows.len() as u64;
-    Ok(Progress::Finished(Compacted { files, rows_read: block.rows as u64, rows_removed }))
+pub async fn run(lake: &LakeStore, clock: &dyn Clock, compaction: &Compaction<'_>) -> Result<Progress> {
+    let layout = Layout::of(compaction.schema);
+    Steps { lake, clock, compaction, layout: &layout }.run().await
 }

@@ -1,47 +1,72 @@
-//! Row groups → files of a closed partition, each put under its name.
+//! Row groups → files of a closed partition: small ones in memory, large ones by way of the scratch
+//! folder, each put under its name when it is whole.
 
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::CompactedFile;
-use super::source::wrong;
+use super::plan::file_bytes;
+use super::source::{self, Part, wrong};
+use super::{CompactedFile, Compaction, Input};
 use crate::columns::{ColumnSet, Layout};
 use crate::commit::LakeStore;
 use crate::commit::store::Put;
-use crate::error::Result;
-use crate::schema::TableSchema;
+use crate::error::{Error, Result};
+use crate::naming::compaction::Task;
 use crate::write::{Encoder, FileFormat, FileWriter};
 
-/// Writes files of one directory one after another.
+/// Share of the memory that a file may take before it goes to the scratch folder.
+const HELD_SHARE: u64 = 16;
+
+/// Writes the files of one step one after another.
 #[derive(Debug)]
 pub(super) struct Output<'a> {
     lake: &'a LakeStore,
-    schema: &'a TableSchema,
-    directory: &'a str,
+    compaction: &'a Compaction<'a>,
+    layout: &'a Layout,
+    task: Task,
     format: Arc<FileFormat>,
     encoder: Encoder,
-    open: Option<FileWriter>,
+    open: Option<(FileWriter, Option<Spool>)>,
     files: Vec<CompactedFile>,
+}
+
+/// The beginning of a file, on this machine. It has no name there, so a crash leaves nothing.
+#[derive(Debug)]
+struct Spool {
+    file: File,
+    folder: PathBuf,
 }
 
 impl<'a> Output<'a> {
     pub(super) fn new(
         lake: &'a LakeStore,
-        schema: &'a TableSchema,
-        layout: &Layout,
-        directory: &'a str,
+        compaction: &'a Compaction<'a>,
+        layout: &'a Layout,
+        task: Task,
     ) -> Result<Self> {
+        let schema = compaction.schema;
         let format = FileFormat::new(layout, schema.compression, &schema.bloom)?;
         let (encoder, open, files) = (Encoder::new(), None, Vec::new());
-        Ok(Self { lake, schema, directory, format, encoder, open, files })
+        Ok(Self { lake, compaction, layout, task, format, encoder, open, files })
     }
 
-    /// Append a row group; a file that has reached its size is put.
+    /// Append a row group. A file that has become much larger than was planned is put, and the next
+    /// one begun.
     pub(super) async fn write(&mut self, rows: &ColumnSet) -> Result<()> {
-        let writer = self.open.get_or_insert_with(|| FileWriter::new(&self.format));
+        let (writer, spool) = self.open.get_or_insert_with(|| (FileWriter::new(&self.format), None));
         writer.write_row_group(rows, &mut self.encoder)?;
-        if writer.bytes_written() as u64 >= self.schema.compact_bytes {
+        if writer.bytes_held() as u64 >= self.compaction.limits.memory / HELD_SHARE {
+            let spool = match spool {
+                Some(spool) => spool,
+                none => none.insert(Spool::open(self.compaction)?),
+            };
+            spool.append(&writer.take_bytes())?;
+        }
+        if writer.bytes_written() as u64 >= file_bytes(self.compaction) * 5 / 4 {
             self.put().await?;
         }
         Ok(())
@@ -54,35 +79,97 @@ impl<'a> Output<'a> {
     }
 
     async fn put(&mut self) -> Result<()> {
-        let Some(writer) = self.open.take() else { return Ok(()) };
+        let Some((writer, spool)) = self.open.take() else { return Ok(()) };
         let rows = writer.rows();
-        let bytes = Bytes::from(writer.finish(&footer(self.schema, rows))?);
-        let name = format!("part-{:05}.parquet", self.files.len());
-        let key = format!("{}/{name}", self.directory);
-        let len = bytes.len() as u64;
-        if self.lake.put_if_absent(&key, bytes).await? == Put::Exists {
-            // Another runner did the same: the same inputs make the same bytes.
-            let found = self.lake.size(&key).await?;
-            if found != Some(len) {
-                return Err(wrong(
-                    &key,
-                    format!("expected the {len} bytes of this compaction, found {found:?}"),
-                ));
+        let rest = writer.finish(&self.footer(rows))?;
+        let body = match spool {
+            None => Bytes::from(rest),
+            Some(mut spool) => {
+                spool.append(&rest)?;
+                drop(rest);
+                spool.map()?
+            }
+        };
+        let name = self.task.part_file(self.files.len());
+        let key = format!("{}/{name}", self.compaction.directory);
+        let mut bytes = body.len() as u64;
+        if self.lake.put_if_absent(&key, body).await? == Put::Exists {
+            // Who else did the step made the same bytes, if it was the same program; if not, the same
+            // rows, which is what counts.
+            let found = self.lake.size(&key).await?.unwrap_or(0);
+            if found != bytes {
+                let other = Input { key, rows, bytes: found };
+                let _ = source::open(self.lake, &other, self.layout, Part::Footer).await?;
+                bytes = found;
             }
         }
-        self.files.push(CompactedFile { name, rows, bytes: len });
+        self.files.push(CompactedFile { name, rows, bytes });
         Ok(())
+    }
+
+    /// What the footer of a compacted file says beside its columns.
+    fn footer(&self, rows: u64) -> Vec<(String, String)> {
+        let schema = self.compaction.schema;
+        [
+            ("weir.version", env!("CARGO_PKG_VERSION").to_owned()),
+            ("weir.table", schema.name.clone()),
+            ("weir.schema_version", schema.version.clone()),
+            ("weir.rows", rows.to_string()),
+        ]
+        .map(|(k, v)| (k.to_owned(), v))
+        .into()
     }
 }
 
-/// What the footer of a compacted file says beside its columns.
-fn footer(schema: &TableSchema, rows: u64) -> Vec<(String, String)> {
-    [
-        ("weir.version", env!("CARGO_PKG_VERSION").to_owned()),
-        ("weir.table", schema.name.clone()),
-        ("weir.schema_version", schema.version.clone()),
-        ("weir.rows", rows.to_string()),
-    ]
-    .map(|(k, v)| (k.to_owned(), v))
-    .into()
+impl Spool {
+    fn open(compaction: &Compaction<'_>) -> Result<Self> {
+        let folder = compaction.scratch.to_path_buf();
+        let mut number = 0u32;
+        loop {
+            let path = folder.join(format!("weir-compact-{number}"));
+            match OpenOptions::new().read(true).write(true).create_new(true).open(&path) {
+                Ok(file) => {
+                    let unlinked = std::fs::remove_file(&path);
+                    unlinked.map_err(|e| failed(&folder, e))?;
+                    return Ok(Self { file, folder });
+                }
+                // Another runner is between the two calls.
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists && number < 1_000 => number += 1,
+                Err(e) => return Err(failed(&folder, e)),
+            }
+        }
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        self.file.write_all(bytes).map_err(|e| failed(&self.folder, e))
+    }
+
+    /// The whole file, read from the disk as it is sent.
+    fn map(self) -> Result<Bytes> {
+        // SAFETY: nobody else can open the file, which has no name, and it is not written any more.
+        let map = unsafe { memmap2::Mmap::map(&self.file) }.map_err(|e| failed(&self.folder, e))?;
+        Ok(Bytes::from_owner(map))
+    }
+}
+
+fn failed(folder: &std::path::Path, source: io::Error) -> Error {
+    let way_out = match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            "; give the function more ephemeral storage, or the table a smaller weir.compact_size"
+        }
+        _ => "; the folder for scratch files must exist and be writable",
+    };
+    let object = folder.display().to_string();
+    let retryable = source.kind() == io::ErrorKind::StorageFull;
+    Error::Store {
+        operation: "write scratch files in",
+        object,
+        retryable,
+        source: format!("{source}{way_out}").into(),
+    }
+}
+
+/// Rows that a step or all steps should have, and have not.
+pub(super) fn rows_differ(directory: &str, what: &str, expected: u64, found: u64) -> Error {
+    wrong(directory, format!("{what}: expected {expected} rows, found {found}"))
 }

@@ -2,9 +2,10 @@
 //! can be read into blocks of the table as it is now.
 
 use bytes::Bytes;
-use parquet::basic::Compression;
+use parquet::basic::{Compression, Type as PhysicalType};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::statistics::Statistics;
 
 use super::Input;
 use super::block::{Block, BlockLeaf};
@@ -15,9 +16,18 @@ use crate::commit::LakeStore;
 use crate::error::{Error, Result};
 
 /// Files up to this are read in one request.
-const WHOLE_FILE_BYTES: u64 = 8 << 20;
+const WHOLE_FILE_BYTES: u64 = 4 << 20;
 /// Bytes of a larger file's end that are read at once.
-const TAIL_BYTES: u64 = 256 << 10;
+const TAIL_BYTES: u64 = 64 << 10;
+
+/// How much of a file is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// Rows are read next.
+    Whole,
+    /// Only what its footer says.
+    Footer,
+}
 
 /// An open file.
 #[derive(Debug)]
@@ -31,9 +41,10 @@ pub(super) struct Source {
 }
 
 /// Open a file and check what its footer says against what is expected of it.
-pub(super) async fn open(lake: &LakeStore, input: &Input, layout: &Layout) -> Result<Source> {
+pub(super) async fn open(lake: &LakeStore, input: &Input, layout: &Layout, part: Part) -> Result<Source> {
     let (key, expected) = (input.key.as_str(), input.bytes);
-    let (start, bytes) = if expected <= WHOLE_FILE_BYTES {
+    let whole = if part == Part::Whole { WHOLE_FILE_BYTES } else { TAIL_BYTES };
+    let (start, bytes) = if expected <= whole {
         let bytes = lake.get(key).await?.ok_or_else(|| missing(input))?;
         if bytes.len() as u64 != expected {
             return Err(wrong(key, format!("expected {expected} bytes, found {}", bytes.len())));
@@ -47,7 +58,7 @@ pub(super) async fn open(lake: &LakeStore, input: &Input, layout: &Layout) -> Re
             }
             Some(_) => {}
         }
-        let start = expected - TAIL_BYTES;
+        let start = expected.saturating_sub(TAIL_BYTES);
         (start, lake.get_range(key, start..expected).await?)
     };
     let (metadata, start, bytes) = footer(lake, input, start, bytes).await?;
@@ -114,17 +125,50 @@ impl Source {
         Ok((start, lake.get_range(&self.key, start..end).await?))
     }
 
-    /// Append a row group to a block.
+    /// Bytes that a row group takes in a block, about.
+    pub(super) fn decoded_bytes(&self, group: usize) -> u64 {
+        let chunk = |chunk: &ColumnChunkMetaData| {
+            let values = chunk.num_values().max(0) as u64;
+            let raw = chunk.uncompressed_size().max(0) as u64;
+            let levels = u64::from(chunk.column_descr().max_rep_level() > 0) * 10;
+            let has_dictionary = chunk.dictionary_page_offset().is_some();
+            values * levels
+                + match chunk.column_type() {
+                    // An id a value; also a place for each that is in no dictionary.
+                    PhysicalType::BYTE_ARRAY if has_dictionary => values * 4 + raw,
+                    PhysicalType::BYTE_ARRAY => values * 12 + raw,
+                    PhysicalType::INT32 | PhysicalType::FLOAT => values * 4,
+                    PhysicalType::INT64 | PhysicalType::DOUBLE => values * 8,
+                    PhysicalType::BOOLEAN => values,
+                    PhysicalType::INT96 | PhysicalType::FIXED_LEN_BYTE_ARRAY => raw,
+                }
+        };
+        self.metadata.row_group(group).columns().iter().map(chunk).sum()
+    }
+
+    /// What the footer says of a leaf's values in a row group, if the file has it as the table does.
+    pub(super) fn statistics(&self, group: usize, leaf: usize) -> Option<&Statistics> {
+        match self.columns[leaf] {
+            Mapped::Same(column) => self.metadata.row_group(group).column(column).statistics(),
+            _ => None,
+        }
+    }
+
+    /// Append a row group to a block: all leaves, or those that are wanted.
     pub(super) fn load(
         &self,
         group: usize,
         (start, bytes): &(u64, Bytes),
+        wanted: Option<&[usize]>,
         decoder: &mut PageDecoder,
         block: &mut Block,
     ) -> Result<()> {
         let rows = self.rows(group);
         let metadata = self.metadata.row_group(group);
-        for (leaf, mapped) in block.leaves.iter_mut().zip(&self.columns) {
+        for (i, (leaf, mapped)) in block.leaves.iter_mut().zip(&self.columns).enumerate() {
+            if wanted.is_some_and(|wanted| !wanted.contains(&i)) {
+                continue;
+            }
             let mut chunk = |column: usize, into: &mut BlockLeaf| {
                 let chunk = metadata.column(column);
                 let read = self.chunk(chunk, *start, bytes, decoder, into);

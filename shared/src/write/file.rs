@@ -44,6 +44,8 @@ impl FileFormat {
 pub struct FileWriter {
     format: Arc<FileFormat>,
     bytes: Vec<u8>,
+    /// Bytes before those, which were taken.
+    taken: u64,
     row_groups: Vec<RowGroupFacts>,
     rows: u64,
 }
@@ -51,7 +53,7 @@ pub struct FileWriter {
 impl FileWriter {
     /// An empty file.
     pub fn new(format: &Arc<FileFormat>) -> Self {
-        Self { format: Arc::clone(format), bytes: MAGIC.to_vec(), row_groups: Vec::new(), rows: 0 }
+        Self { format: Arc::clone(format), bytes: MAGIC.to_vec(), taken: 0, row_groups: Vec::new(), rows: 0 }
     }
 
     /// Append all complete rows of `columns` as one row group; without rows, nothing.
@@ -63,21 +65,22 @@ impl FileWriter {
         if incomplete || columns.leaves.len() < self.format.leaves.len() {
             return Err(Error::Internal("columns that do not fit the file, or an open row".into()));
         }
-        let offset = self.bytes.len() as u64;
+        let offset = self.taken + self.bytes.len() as u64;
         let mut chunks = Vec::with_capacity(columns.leaves.len());
         let mut filters = Vec::new();
         // Buffers behind those of the file only feed partition keys.
         for (i, spec) in self.format.leaves.iter().enumerate() {
             let (leaf, compression) = (&columns.leaves[i], self.format.compression);
             let plan = Plan { leaf: i, spec, compression, bloom: self.format.blooms[i] };
-            let (chunk, filter) = encoder.chunk(leaf, plan, &mut self.bytes)?;
+            let (mut chunk, filter) = encoder.chunk(leaf, plan, &mut self.bytes)?;
+            chunk.offset += self.taken;
             chunks.push(chunk);
             filters.extend(filter.map(|filter| (i, filter)));
         }
         for (i, filter) in filters {
             let start = self.bytes.len();
             filter.write(&mut self.bytes).map_err(defect)?;
-            chunks[i].bloom = Some((start as u64, (self.bytes.len() - start) as u32));
+            chunks[i].bloom = Some((self.taken + start as u64, (self.bytes.len() - start) as u32));
         }
         self.row_groups.push(RowGroupFacts { offset, rows: columns.rows as u64, chunks });
         self.rows += columns.rows as u64;
@@ -86,7 +89,19 @@ impl FileWriter {
 
     /// Bytes so far, without the footer.
     pub fn bytes_written(&self) -> usize {
+        self.taken as usize + self.bytes.len()
+    }
+
+    /// Bytes that are held: those that were not taken.
+    pub fn bytes_held(&self) -> usize {
         self.bytes.len()
+    }
+
+    /// Take the bytes so far, for a file that is larger than memory should hold: what
+    /// [`Self::finish`] returns follows them.
+    pub fn take_bytes(&mut self) -> Vec<u8> {
+        self.taken += self.bytes.len() as u64;
+        std::mem::take(&mut self.bytes)
     }
 
     /// Rows so far.
@@ -94,11 +109,12 @@ impl FileWriter {
         self.rows
     }
 
-    /// The whole file. `metadata` is what its footer says beside the format's own facts: shard,
+    /// The whole file, or what follows the bytes that were taken. `metadata` is what its footer says beside the format's own facts: shard,
     /// range, schema version and the like.
     pub fn finish(mut self, metadata: &[(String, String)]) -> Result<Vec<u8>> {
         let row_groups = std::mem::take(&mut self.row_groups);
-        footer::append(&self.format.schema, row_groups, metadata, &mut self.bytes).map_err(defect)?;
+        footer::append(&self.format.schema, row_groups, metadata, (self.taken, &mut self.bytes))
+            .map_err(defect)?;
         Ok(self.bytes)
     }
 }

@@ -1,7 +1,7 @@
 //! What was written → page index, file metadata and the end of the file, by the parquet library.
 
 use std::cmp::Ordering;
-use std::io::Write;
+use std::io::{Read, Write};
 
 use parquet::basic::{BoundaryOrder, Compression, Encoding, PageType, Type as PhysicalType, ZstdLevel};
 use parquet::data_type::{
@@ -26,12 +26,12 @@ use super::pack::Codec;
 /// Format version 1.
 const VERSION: i32 = 1;
 
-/// Append everything after the last page to `bytes`.
+/// Append everything after the last page to `bytes`, which follow `taken` others.
 pub(super) fn append(
     schema: &SchemaDescPtr,
     row_groups: Vec<RowGroupFacts>,
     metadata: &[(String, String)],
-    bytes: &mut Vec<u8>,
+    (taken, bytes): (u64, &mut Vec<u8>),
 ) -> Result<()> {
     let rows = row_groups.iter().map(|g| g.rows as i64).sum();
     let pairs = metadata.iter().map(|(k, v)| KeyValue::new(k.clone(), v.clone())).collect::<Vec<_>>();
@@ -62,7 +62,9 @@ pub(super) fn append(
     let mut tail = Vec::with_capacity(4 << 10);
     // The library takes offsets from what has passed through its writer, so the pages pass through
     // it too; they are not copied.
-    let mut written = TrackedWrite::new(AfterFirst { skip: bytes.len(), rest: &mut tail });
+    let skip = usize::try_from(taken).unwrap_or(usize::MAX).saturating_add(bytes.len());
+    let mut written = TrackedWrite::new(AfterFirst { skip, rest: &mut tail });
+    std::io::copy(&mut std::io::repeat(0).take(taken), &mut written)?;
     written.write_all(bytes)?;
     ParquetMetaDataWriter::new_with_tracked(written, &builder.build()).finish()?;
     bytes.extend_from_slice(&tail);

@@ -1,6 +1,7 @@
 //! A lake of small files, the naive model of what becomes of their rows, and a reader of the result.
 
 use std::cmp::Ordering;
+use std::path::Path;
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
@@ -10,8 +11,8 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use crate::clock::{EpochMicros, ManualClock};
 use crate::commit::LakeStore;
 use crate::compact::*;
-use crate::schema::TableSchema;
-use crate::write::tests::model::{Tree, oracle, write};
+use crate::schema::{HiveType, TableSchema};
+use crate::write::tests::model::{Random, Tree, oracle, random_type, random_value, table, write};
 
 pub(super) type Row = Vec<Tree>;
 
@@ -34,6 +35,55 @@ pub(super) async fn put(lake: &LakeStore, table: &TableSchema, files: &[Vec<Vec<
         let _ = lake.put_if_absent(&key, Bytes::from(bytes)).await.unwrap();
     }
     inputs
+}
+
+/// Everything that a test does not vary.
+pub(super) fn compaction<'a>(
+    schema: &'a TableSchema,
+    inputs: &'a [Input],
+    scratch: &'a Path,
+    memory: u64,
+) -> Compaction<'a> {
+    let limits = Limits { memory, ..Limits::default() };
+    let until = EpochMicros(i64::MAX);
+    Compaction { schema, inputs, directory: DIRECTORY, work: WORK, scratch, limits, until }
+}
+
+pub(super) fn memory_lake() -> LakeStore {
+    LakeStore::open("memory:///", &[]).unwrap()
+}
+
+/// A random table whose first columns can be sorted, and rows of it in files.
+pub(super) fn world(random: &mut Random, rows: u64) -> (TableSchema, Vec<Vec<Vec<Row>>>) {
+    let mut columns: Vec<(String, HiveType)> =
+        (0..3).map(|i| (format!("k{i}"), random_type(random, 0))).collect();
+    columns.extend((0..3).map(|i| (format!("c{i}"), random_type(random, 2))));
+    let mut schema = table(&columns);
+    schema.version = "1".into();
+    schema.sort = (0..random.below(3)).map(|i| format!("k{i}")).collect();
+    schema.dedupe_key = (0..random.below(3)).map(|i| format!("k{}", 2 - i)).collect();
+    schema.compact_bytes = 2_000 + random.below(20_000);
+    schema.bloom = vec!["k0".into(), "c1".into()];
+    let nulls = 2 + random.below(8);
+    let row = |random: &mut Random| columns.iter().map(|(_, ty)| random_value(random, ty, nulls)).collect();
+    let group = |random: &mut Random| (0..1 + random.below(rows)).map(|_| row(random)).collect();
+    let file = |random: &mut Random| (0..1 + random.below(2)).map(|_| group(random)).collect();
+    let files = (0..1 + random.below(6)).map(|_| file(random)).collect();
+    (schema, files)
+}
+
+/// What becomes of the rows of some files.
+pub(super) fn expected(schema: &TableSchema, files: &[Vec<Vec<Row>>]) -> Vec<Row> {
+    let rows: Vec<Row> = files.iter().flatten().flatten().cloned().collect();
+    let numbers = |names: &[String]| -> Vec<usize> {
+        names.iter().map(|n| schema.columns.iter().position(|c| c.name == *n).unwrap()).collect()
+    };
+    model(&rows, &numbers(&schema.sort), &numbers(&schema.dedupe_key), None)
+}
+
+/// What the plan that stands in the work folder says.
+pub(super) async fn plan(lake: &LakeStore) -> serde_json::Value {
+    serde_json::from_slice(&lake.get(&format!("{WORK}/plan")).await.unwrap().unwrap()).unwrap()
 }
 
 pub(super) fn clock() -> ManualClock {

@@ -1,66 +1,72 @@
+//! Rows of any type, in any number of steps.
+
 use std::path::Path;
 
 use super::model::*;
-use crate::clock::EpochMicros;
 use crate::commit::LakeStore;
-use crate::compact::{Compaction, Limits};
-use crate::schema::{HiveType, TableSchema};
-use crate::write::tests::model::{Random, Tree, random_type, random_value, table};
-
-/// A random table whose first columns can be sorted, and rows of it in files.
-fn world(random: &mut Random) -> (TableSchema, Vec<Vec<Vec<Row>>>) {
-    let flat = |random: &mut Random| random_type(random, 0);
-    let mut columns: Vec<(String, HiveType)> = (0..3).map(|i| (format!("k{i}"), flat(random))).collect();
-    columns.extend((0..4).map(|i| (format!("c{i}"), random_type(random, 2))));
-    let mut schema = table(&columns);
-    schema.version = "1".into();
-    schema.sort = (0..random.below(3)).map(|i| format!("k{i}")).collect();
-    schema.dedupe_key = (0..random.below(3)).map(|i| format!("k{}", 2 - i)).collect();
-    let nulls = 2 + random.below(8);
-    let row = |random: &mut Random| columns.iter().map(|(_, ty)| random_value(random, ty, nulls)).collect();
-    let group = |random: &mut Random| (0..1 + random.below(60)).map(|_| row(random)).collect();
-    let file = |random: &mut Random| (0..1 + random.below(2)).map(|_| group(random)).collect();
-    let files = (0..1 + random.below(6)).map(|_| file(random)).collect();
-    (schema, files)
-}
-
-fn numbers(table: &TableSchema, names: &[String]) -> Vec<usize> {
-    names.iter().map(|n| table.columns.iter().position(|c| c.name == *n).unwrap()).collect()
-}
+use crate::schema::{HiveType, Provenance};
+use crate::write::tests::model::{Random, Tree, table};
 
 #[test]
 fn rows_of_any_type_come_out_sorted_and_deduped_as_the_model_says() {
-    for seed in 0..120 {
+    let (mut parted, mut hashed, mut direct, mut spooled) = (0, 0, 0, 0);
+    for seed in 0..80 {
         let mut random = Random(seed);
-        let (schema, files) = world(&mut random);
-        let rows: Vec<Row> = files.iter().flatten().flatten().cloned().collect();
-        let (sort, dedupe) = (numbers(&schema, &schema.sort), numbers(&schema, &schema.dedupe_key));
-        let expected = model(&rows, &sort, &dedupe, None);
+        let (schema, files) = world(&mut random, 80);
+        let rows: usize = files.iter().flatten().map(Vec::len).sum();
+        let expected = expected(&schema, &files);
+        let memory = [1 << 28, 20_000, 60_000][random.below(3) as usize];
+        let scratch = tempfile::tempdir().unwrap();
         block_on(async {
-            let lake = LakeStore::open("memory:///", &[]).unwrap();
+            let lake = memory_lake();
             let inputs = put(&lake, &schema, &files).await;
-            let compaction = Compaction {
-                schema: &schema,
-                inputs: &inputs,
-                directory: DIRECTORY,
-                work: WORK,
-                scratch: Path::new("/nowhere"),
-                limits: Limits::default(),
-                until: EpochMicros(i64::MAX),
-            };
+            let compaction = compaction(&schema, &inputs, scratch.path(), memory);
             let compacted = compact(&lake, &compaction).await;
-            assert_eq!(compacted.rows_read, rows.len() as u64, "seed {seed}");
-            assert_eq!(compacted.rows_removed, (rows.len() - expected.len()) as u64, "seed {seed}");
-            assert_rows(&schema, &read(&lake, &compacted).await, &expected);
+            assert_eq!(compacted.rows_read, rows as u64, "seed {seed}");
+            assert_eq!(compacted.rows_removed, (rows - expected.len()) as u64, "seed {seed}");
+            let found = read(&lake, &compacted).await;
+            assert_rows(&schema, &found, &expected);
+            let left = lake.list(WORK).await.unwrap();
+            assert_eq!(left, [format!("{WORK}/finished"), format!("{WORK}/plan")], "seed {seed}");
+            let plan = plan(&lake).await;
+            parted += usize::from(plan["split"] == true);
+            hashed += usize::from(plan["shares"] != 0);
+            direct += usize::from(plan["split"] == false && plan["splitters"].as_array().unwrap().len() > 1);
+            spooled += usize::from(compacted.files.len() > 1);
         });
+        assert_eq!(scratch.path().read_dir().unwrap().count(), 0, "seed {seed}");
     }
+    // Every way is gone.
+    assert!(parted > 5 && hashed > 5 && spooled > 5, "{parted} {hashed} {spooled}");
+    eprintln!("{parted} parted, {hashed} hashed, {direct} direct, {spooled} of several files");
+}
+
+#[test]
+fn files_in_order_of_time_are_read_without_parting_their_rows_first() {
+    let columns = [("at".to_owned(), HiveType::Timestamp), ("n".to_owned(), HiveType::Int)];
+    let mut schema = table(&columns);
+    schema.sort = vec!["at".into()];
+    let row = |file: i128, i: i128| vec![Tree::Int(file * 1_000 + (i * 37) % 1_100), Tree::Int(i)];
+    let files: Vec<_> = (0..60).map(|file| vec![(0..50).map(|i| row(file, i)).collect()]).collect();
+    let expected = expected(&schema, &files);
+    block_on(async {
+        let lake = memory_lake();
+        let inputs = put(&lake, &schema, &files).await;
+        let scratch = tempfile::tempdir().unwrap();
+        let compaction = compaction(&schema, &inputs, scratch.path(), 40_000);
+        let compacted = compact(&lake, &compaction).await;
+        assert_rows(&schema, &read(&lake, &compacted).await, &expected);
+        let plan = plan(&lake).await;
+        assert_eq!(plan["split"], false);
+        assert!(plan["units"].as_array().unwrap().len() > 2, "{plan}");
+    });
 }
 
 #[test]
 fn of_copies_the_one_that_arrived_first_stays() {
     let columns = [("id".to_owned(), HiveType::Int), ("n".to_owned(), HiveType::Int)];
     let mut schema = table(&columns);
-    schema.provenance = crate::schema::Provenance::Columns;
+    schema.provenance = Provenance::Columns;
     schema.dedupe_key = vec!["id".into()];
     let row = |id: Option<i128>, n: i128, arrived: i128| {
         let text = |t: &str| Tree::Text(t.into());
@@ -74,36 +80,24 @@ fn of_copies_the_one_that_arrived_first_stays() {
     let rows: Vec<Row> = files.iter().flatten().flatten().cloned().collect();
     let expected = model(&rows, &[], &[0], Some(6));
     assert_eq!(expected.iter().map(|r| r[1].clone()).collect::<Vec<_>>(), [1, 2, 3, 5].map(Tree::Int));
-    block_on(async {
-        let lake = LakeStore::open("memory:///", &[]).unwrap();
-        let inputs = put(&lake, &schema, &files).await;
-        let compaction = Compaction {
-            schema: &schema,
-            inputs: &inputs,
-            directory: DIRECTORY,
-            work: WORK,
-            scratch: Path::new("/nowhere"),
-            limits: Limits::default(),
-            until: EpochMicros(i64::MAX),
-        };
-        let compacted = compact(&lake, &compaction).await;
-        assert_rows(&schema, &read(&lake, &compacted).await, &expected);
-    });
+    // In memory, and by way of hashes.
+    for memory in [1 << 28, 128] {
+        block_on(async {
+            let lake = memory_lake();
+            let inputs = put(&lake, &schema, &files).await;
+            let scratch = tempfile::tempdir().unwrap();
+            let compacted = compact(&lake, &compaction(&schema, &inputs, scratch.path(), memory)).await;
+            assert_rows(&schema, &read(&lake, &compacted).await, &expected);
+            assert_eq!(plan(&lake).await["shares"] != 0, memory == 128);
+        });
+    }
 }
 
 #[test]
 fn a_compaction_can_move_between_threads() {
     fn assert_send<T: Send>(_: &T) {}
     let schema = table(&[("id".to_owned(), HiveType::Int)]);
-    let lake = LakeStore::open("memory:///", &[]).unwrap();
-    let compaction = Compaction {
-        schema: &schema,
-        inputs: &[],
-        directory: DIRECTORY,
-        work: WORK,
-        scratch: Path::new("/nowhere"),
-        limits: Limits::default(),
-        until: EpochMicros(i64::MAX),
-    };
+    let lake: LakeStore = memory_lake();
+    let compaction = compaction(&schema, &[], Path::new("/nowhere"), 1 << 28);
     assert_send(&crate::compact::run(&lake, &clock(), &compaction));
 }

@@ -1,0 +1,219 @@
+//! A plan → its steps, each done once by whoever comes first, until all are done or time is over.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+
+use super::copies::{self, Losers};
+use super::order::Rules;
+use super::output::rows_differ;
+use super::part::{self, PartDone};
+use super::plan::Plan;
+use super::source::wrong;
+use super::split::{self, SplitDone};
+use super::{Compacted, CompactedFile, Compaction, Progress};
+use crate::clock::{Clock, EpochMicros};
+use crate::columns::Layout;
+use crate::commit::LakeStore;
+use crate::error::{Error, Result};
+use crate::naming::compaction::{FINISHED, Task, is_temporary};
+
+/// Bytes a second that a step gets through on the slowest machine that is thought of, and how long it
+/// takes with none.
+const BYTES_A_SECOND: u64 = 4 << 20;
+const STEP_SECONDS: u64 = 15;
+
+/// One invocation's work on a compaction.
+pub(super) struct Steps<'a> {
+    pub(super) lake: &'a LakeStore,
+    pub(super) clock: &'a dyn Clock,
+    pub(super) compaction: &'a Compaction<'a>,
+    pub(super) layout: &'a Layout,
+}
+
+/// What came of it, as it is stored.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+struct Finished {
+    files: Vec<CompactedFile>,
+    rows_read: u64,
+    rows_removed: u64,
+}
+
+impl Steps<'_> {
+    /// Do what is left, as far as time allows.
+    pub(super) async fn run(&self) -> Result<Progress> {
+        let mut pinned: Option<(Plan, Rules)> = None;
+        loop {
+            let done = self.names().await?;
+            if done.contains(FINISHED) {
+                self.sweep(&done).await?;
+                return self
+                    .finished()
+                    .await?
+                    .ok_or_else(|| wrong(self.compaction.work, "it is gone".into()));
+            }
+            let (plan, rules) = match &pinned {
+                Some(pinned) => pinned,
+                None => pinned.insert(self.plan().await?),
+            };
+            let all = plan.stages();
+            let of = all.iter().map(Vec::len).sum();
+            let is_done = |task: &Task| done.contains(&marker(*task));
+            let count = all.iter().flatten().filter(|task| is_done(task)).count();
+            let stage = all.iter().map(|stage| stage.iter().copied().filter(|task| !is_done(task)));
+            let Some(left) = stage.map(Vec::from_iter).find(|left| !left.is_empty()) else {
+                self.unless_finished(self.finish(plan).await).await?;
+                continue;
+            };
+            // Runners that began at different times begin with different steps.
+            let now = self.clock.now();
+            let task = left[(now.0.unsigned_abs() / 1_000 % left.len() as u64) as usize];
+            if self.ends(now, plan) > self.compaction.until {
+                return Ok(Progress::Unfinished { done: count, of });
+            }
+            self.unless_finished(self.step(plan, rules, task).await).await?;
+        }
+    }
+
+    async fn plan(&self) -> Result<(Plan, Rules)> {
+        let plan = Plan::of(self.lake, self.compaction, self.layout).await?;
+        let rules = Rules::of(self.layout, &plan.sort, &plan.dedupe_key)?;
+        Ok((plan, rules))
+    }
+
+    /// An error is none if another runner has finished meanwhile, and deleted what this one was at.
+    async fn unless_finished(&self, done: Result<()>) -> Result<()> {
+        match done {
+            Err(error) if self.finished().await?.is_none() => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// When a step that begins now will have ended.
+    fn ends(&self, now: EpochMicros, plan: &Plan) -> EpochMicros {
+        let bytes: u64 = self.compaction.inputs.iter().map(|input| input.bytes).sum();
+        let steps = plan.parts.len().max(2) as u64 - 1;
+        let seconds = STEP_SECONDS + bytes / steps / BYTES_A_SECOND;
+        EpochMicros(now.0.saturating_add(seconds as i64 * 1_000_000))
+    }
+
+    async fn step(&self, plan: &Plan, rules: &Rules, task: Task) -> Result<()> {
+        let (lake, compaction, layout) = (self.lake, self.compaction, self.layout);
+        match task {
+            Task::Keys(group) => copies::keys(lake, compaction, layout, (plan, rules), group).await,
+            Task::Losers(share) => copies::losers(lake, compaction.work, plan, share).await,
+            Task::Split(group) => {
+                let done = split::split(lake, compaction, layout, (plan, rules), group).await?;
+                self.mark(task, &done).await
+            }
+            Task::Part(number) => {
+                let splits = self.splits(plan).await?;
+                let done = part::part(lake, compaction, layout, (plan, rules), (number, &splits)).await?;
+                self.mark(task, &done).await
+            }
+        }
+    }
+
+    /// All steps are done: count, keep the sum of it, delete the rest.
+    async fn finish(&self, plan: &Plan) -> Result<()> {
+        let directory = self.compaction.directory;
+        let splits = self.splits(plan).await?;
+        let (mut files, mut read, mut removed) = (Vec::new(), 0, 0);
+        for number in 0..plan.parts.len() as u32 - 1 {
+            let done: PartDone = self.marked(Task::Part(number)).await?;
+            let written: u64 = done.files.iter().map(|file| file.rows).sum();
+            if written + done.rows_removed != done.rows_read {
+                let what = format!("part {number}");
+                return Err(rows_differ(directory, &what, done.rows_read - done.rows_removed, written));
+            }
+            files.extend(done.files);
+            (read, removed) = (read + done.rows_read, removed + done.rows_removed);
+        }
+        if plan.split {
+            let parted: u64 = splits.iter().map(|split| split.rows_read).sum();
+            let left_out: u64 = splits.iter().map(|split| split.rows_removed).sum();
+            if read + left_out != parted {
+                return Err(rows_differ(directory, "parted rows", parted - left_out, read));
+            }
+            (read, removed) = (parted, removed + left_out);
+        }
+        let expected: u64 = self.compaction.inputs.iter().map(|input| input.rows).sum();
+        if read != expected {
+            return Err(rows_differ(directory, "rows of all inputs", expected, read));
+        }
+        if plan.shares > 0 {
+            let losers = Losers::count(self.lake, self.compaction.work, plan).await?;
+            if losers != removed {
+                return Err(rows_differ(directory, "copies by weir.dedupe_key", losers, removed));
+            }
+        }
+        self.put(FINISHED, &Finished { files, rows_read: read, rows_removed: removed }).await
+    }
+
+    async fn finished(&self) -> Result<Option<Progress>> {
+        let key = format!("{}/{FINISHED}", self.compaction.work);
+        let Some(bytes) = self.lake.get(&key).await? else { return Ok(None) };
+        let Finished { files, rows_read, rows_removed } = read(&key, &bytes)?;
+        Ok(Some(Progress::Finished(Compacted { files, rows_read, rows_removed })))
+    }
+
+    /// Delete what steps left for each other; whoever wakes up late and leaves more finds that it is
+    /// finished, and comes here too.
+    async fn sweep(&self, names: &BTreeSet<String>) -> Result<()> {
+        for name in names.iter().filter(|name| is_temporary(name)) {
+            self.lake.delete(&format!("{}/{name}", self.compaction.work)).await?;
+        }
+        Ok(())
+    }
+
+    async fn names(&self) -> Result<BTreeSet<String>> {
+        let work = self.compaction.work;
+        let keys = self.lake.list(work).await?;
+        Ok(keys
+            .iter()
+            .filter_map(|key| key.strip_prefix(work)?.strip_prefix('/'))
+            .map(str::to_owned)
+            .collect())
+    }
+
+    async fn splits(&self, plan: &Plan) -> Result<Vec<SplitDone>> {
+        let mut splits = Vec::new();
+        if plan.split {
+            for group in 0..plan.groups.len() as u32 - 1 {
+                splits.push(self.marked(Task::Split(group)).await?);
+            }
+        }
+        Ok(splits)
+    }
+
+    async fn mark(&self, task: Task, done: &impl serde::Serialize) -> Result<()> {
+        self.put(&marker(task), done).await
+    }
+
+    async fn marked<T: DeserializeOwned>(&self, task: Task) -> Result<T> {
+        let key = format!("{}/{}", self.compaction.work, marker(task));
+        let bytes = self.lake.get(&key).await?.ok_or_else(|| wrong(&key, "it is gone".into()))?;
+        read(&key, &bytes)
+    }
+
+    async fn put(&self, name: &str, value: &impl serde::Serialize) -> Result<()> {
+        let bytes = serde_json::to_vec(value).map_err(|e| Error::Internal(e.to_string()))?;
+        // The first one stands: the others did the same.
+        let _ =
+            self.lake.put_if_absent(&format!("{}/{name}", self.compaction.work), Bytes::from(bytes)).await?;
+        Ok(())
+    }
+}
+
+/// What shows that a step is done: what it left for others, or that it says so.
+fn marker(task: Task) -> String {
+    match task {
+        Task::Keys(_) | Task::Losers(_) => task.name(),
+        Task::Split(_) | Task::Part(_) => task.marker(),
+    }
+}
+
+fn read<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T> {
+    serde_json::from_slice(bytes).map_err(|e| wrong(key, format!("it is not what a step leaves: {e}")))
+}
