@@ -4,6 +4,7 @@
 #   bench/run.sh                 the backfill in all variants, cold start, the criterion benches
 #   bench/run.sh backfill base   `weir ingest` beside DuckDB: base, 10x, partitions, shuffled
 #   bench/run.sh coldstart       process start to first poll, beside an empty function
+#   bench/run.sh compact         compaction beside DuckDB's COPY … ORDER BY; FILES (default 2000)
 #   bench/run.sh criterion       unpack, decode, write, the whole handler, the protocol's share
 #
 # PAIRS (default 5) and ROWS (default 1000000) change the backfill. Inputs and outputs stay under
@@ -44,12 +45,18 @@ coldstart() {
     "$target/lambda/coldstart" --runs 51 "$target/lambda/empty_function" "$target/lambda/ingest"
 }
 
+compact() {
+    cargo build --profile bench --locked -p weir-bench --bin compaction
+    python bench/compact.py --compaction "$target/release/compaction" --work "$work" \
+        --files "${FILES:-2000}" --pairs "${PAIRS:-5}" "$@"
+}
+
 criterion() {
     cargo bench --locked -p weir-bench -- "$@"
 }
 
 case "${1:-all}" in
-    backfill | coldstart | criterion) "$@" ;;
-    all) backfill && coldstart && criterion ;;
-    *) sed -n '2,10p' "$0" >&2 && exit 2 ;;
+    backfill | coldstart | compact | criterion) "$@" ;;
+    all) backfill && coldstart && compact && criterion ;;
+    *) sed -n '2,11p' "$0" >&2 && exit 2 ;;
 esac

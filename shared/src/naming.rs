@@ -11,7 +11,7 @@
 //! _weir/catalog/…
 //! ```
 //!
-//! What close keeps is in [`closed`].
+//! What close keeps is in [`closed`], what compactions leave in [`compaction`].
 
 pub mod closed;
 pub mod compaction;

@@ -26,14 +26,15 @@ use sha2::{Digest, Sha256};
 use super::block::{Block, BlockLeaf, Data};
 use super::gather::{self, Gather};
 use super::key::Keys;
-use super::output::Output;
+use super::output::{Output, Target};
 use super::page::PageDecoder;
-use super::source::{self, Source};
+use super::source::{self, Part, Source};
 use super::{CompactedFile, FILES_AT_ONCE, Input};
 use crate::columns::{ColumnSet, Layout};
 use crate::commit::LakeStore;
 use crate::error::{Error, Result};
 use crate::limits::ROW_GROUP_ROWS;
+use crate::naming::compaction::Task;
 use crate::record::SequenceNumber;
 use crate::schema::TableSchema;
 
@@ -78,11 +79,16 @@ pub async fn current(lake: &LakeStore, what: &Current<'_>) -> Result<CurrentStat
     let places = Places::of(what, &layout)?;
     let rows_read: u64 = what.inputs.iter().map(|input| input.rows).sum();
     let shares = (rows_read * KEY_BYTES).div_ceil(what.memory.max(1)).max(1);
+    let target = |directory| Target {
+        schema: what.schema,
+        layout: &layout,
+        directory,
+        task: Task::Part(0),
+        file_bytes: what.schema.compact_bytes,
+        scratch: None,
+    };
     let mut copy = Copy {
-        outputs: [
-            Output::new(lake, what.schema, &layout, what.directory)?,
-            Output::new(lake, what.schema, &layout, what.removed)?,
-        ],
+        outputs: [Output::new(lake, target(what.directory))?, Output::new(lake, target(what.removed))?],
         block: Block::new(&layout),
         rows: [Vec::new(), Vec::new()],
         columns: gather::buffers(&layout),
@@ -96,7 +102,7 @@ pub async fn current(lake: &LakeStore, what: &Current<'_>) -> Result<CurrentStat
                 let rows = source.rows(group) as u64;
                 if copy.choose(&winners, at, rows) {
                     let bytes = source.fetch(lake, group).await?;
-                    source.load(group, &bytes, &mut decoder, &mut copy.block)?;
+                    source.load(group, &bytes, None, &mut decoder, &mut copy.block)?;
                 }
                 at += rows;
                 if copy.block.rows >= ROW_GROUP_ROWS {
@@ -165,7 +171,7 @@ async fn last_changes(
         for group in 0..source.groups() {
             let mut block = Block::new(layout);
             let bytes = source.fetch(lake, group).await?;
-            source.load(group, &bytes, &mut decoder, &mut block)?;
+            source.load(group, &bytes, None, &mut decoder, &mut block)?;
             last.look(&block, places, at, share).map_err(|problem| Error::Format {
                 object: what.directory.to_owned(),
                 problem,
@@ -184,7 +190,7 @@ fn sources<'a>(
     inputs: &'a [Input],
     layout: &'a Layout,
 ) -> impl Stream<Item = Result<Source>> + Unpin + use<'a> {
-    let opened: Vec<_> = inputs.iter().map(|input| source::open(lake, input, layout)).collect();
+    let opened: Vec<_> = inputs.iter().map(|input| source::open(lake, input, layout, Part::Whole)).collect();
     stream::iter(opened).buffered(FILES_AT_ONCE)
 }
 

@@ -3,31 +3,42 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::plan::file_bytes;
 use super::source::{self, Part, wrong};
-use super::{CompactedFile, Compaction, Input};
+use super::{CompactedFile, Input};
 use crate::columns::{ColumnSet, Layout};
 use crate::commit::LakeStore;
 use crate::commit::store::Put;
 use crate::error::{Error, Result};
 use crate::naming::compaction::Task;
+use crate::schema::TableSchema;
 use crate::write::{Encoder, FileFormat, FileWriter};
 
-/// Share of the memory that a file may take before it goes to the scratch folder.
-const HELD_SHARE: u64 = 16;
+/// What is written, and where to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Target<'a> {
+    pub(super) schema: &'a TableSchema,
+    pub(super) layout: &'a Layout,
+    /// Folder below the lake.
+    pub(super) directory: &'a str,
+    /// Names the files.
+    pub(super) task: Task,
+    /// Bytes of a file, about.
+    pub(super) file_bytes: u64,
+    /// Where a file goes before it is put, once so many bytes of it are held; without, it stays in
+    /// memory.
+    pub(super) scratch: Option<(&'a Path, u64)>,
+}
 
 /// Writes the files of one step one after another.
 #[derive(Debug)]
 pub(super) struct Output<'a> {
     lake: &'a LakeStore,
-    compaction: &'a Compaction<'a>,
-    layout: &'a Layout,
-    task: Task,
+    target: Target<'a>,
     format: Arc<FileFormat>,
     encoder: Encoder,
     open: Option<(FileWriter, Option<Spool>)>,
@@ -42,16 +53,11 @@ struct Spool {
 }
 
 impl<'a> Output<'a> {
-    pub(super) fn new(
-        lake: &'a LakeStore,
-        compaction: &'a Compaction<'a>,
-        layout: &'a Layout,
-        task: Task,
-    ) -> Result<Self> {
-        let schema = compaction.schema;
-        let format = FileFormat::new(layout, schema.compression, &schema.bloom)?;
+    pub(super) fn new(lake: &'a LakeStore, target: Target<'a>) -> Result<Self> {
+        let schema = target.schema;
+        let format = FileFormat::new(target.layout, schema.compression, &schema.bloom)?;
         let (encoder, open, files) = (Encoder::new(), None, Vec::new());
-        Ok(Self { lake, compaction, layout, task, format, encoder, open, files })
+        Ok(Self { lake, target, format, encoder, open, files })
     }
 
     /// Append a row group. A file that has become much larger than was planned is put, and the next
@@ -59,14 +65,16 @@ impl<'a> Output<'a> {
     pub(super) async fn write(&mut self, rows: &ColumnSet) -> Result<()> {
         let (writer, spool) = self.open.get_or_insert_with(|| (FileWriter::new(&self.format), None));
         writer.write_row_group(rows, &mut self.encoder)?;
-        if writer.bytes_held() as u64 >= self.compaction.limits.memory / HELD_SHARE {
+        if let Some((folder, _)) = self.target.scratch.filter(|(_, held)| writer.bytes_held() as u64 >= *held)
+        {
             let spool = match spool {
                 Some(spool) => spool,
-                none => none.insert(Spool::open(self.compaction)?),
+                none => none.insert(Spool::open(folder)?),
             };
             spool.append(&writer.take_bytes())?;
         }
-        if writer.bytes_written() as u64 >= file_bytes(self.compaction) * 5 / 4 {
+        // A quarter more than planned, rather than a small file behind it.
+        if writer.bytes_written() as u64 >= self.target.file_bytes * 5 / 4 {
             self.put().await?;
         }
         Ok(())
@@ -90,8 +98,8 @@ impl<'a> Output<'a> {
                 spool.map()?
             }
         };
-        let name = self.task.part_file(self.files.len());
-        let key = format!("{}/{name}", self.compaction.directory);
+        let name = self.target.task.part_file(self.files.len());
+        let key = format!("{}/{name}", self.target.directory);
         let mut bytes = body.len() as u64;
         if self.lake.put_if_absent(&key, body).await? == Put::Exists {
             // Who else did the step made the same bytes, if it was the same program; if not, the same
@@ -99,7 +107,7 @@ impl<'a> Output<'a> {
             let found = self.lake.size(&key).await?.unwrap_or(0);
             if found != bytes {
                 let other = Input { key, rows, bytes: found };
-                let _ = source::open(self.lake, &other, self.layout, Part::Footer).await?;
+                let _ = source::open(self.lake, &other, self.target.layout, Part::Footer).await?;
                 bytes = found;
             }
         }
@@ -109,7 +117,7 @@ impl<'a> Output<'a> {
 
     /// What the footer of a compacted file says beside its columns.
     fn footer(&self, rows: u64) -> Vec<(String, String)> {
-        let schema = self.compaction.schema;
+        let schema = self.target.schema;
         [
             ("weir.version", env!("CARGO_PKG_VERSION").to_owned()),
             ("weir.table", schema.name.clone()),
@@ -122,8 +130,8 @@ impl<'a> Output<'a> {
 }
 
 impl Spool {
-    fn open(compaction: &Compaction<'_>) -> Result<Self> {
-        let folder = compaction.scratch.to_path_buf();
+    fn open(folder: &Path) -> Result<Self> {
+        let folder = folder.to_path_buf();
         let mut number = 0u32;
         loop {
             let path = folder.join(format!("weir-compact-{number}"));
@@ -152,7 +160,7 @@ impl Spool {
     }
 }
 
-fn failed(folder: &std::path::Path, source: io::Error) -> Error {
+fn failed(folder: &Path, source: io::Error) -> Error {
     let way_out = match source.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
             "; give the function more ephemeral storage, or the table a smaller weir.compact_size"
@@ -172,4 +180,18 @@ fn failed(folder: &std::path::Path, source: io::Error) -> Error {
 /// Rows that a step or all steps should have, and have not.
 pub(super) fn rows_differ(directory: &str, what: &str, expected: u64, found: u64) -> Error {
     wrong(directory, format!("{what}: expected {expected} rows, found {found}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_scratch_folder_says_so_with_the_way_out() {
+        let error = failed(Path::new("/tmp/x"), io::ErrorKind::StorageFull.into());
+        assert!(error.retryable());
+        assert_eq!(error.to_string(), "could not write scratch files in /tmp/x");
+        let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        assert!(source.contains("ephemeral storage"), "{source}");
+    }
 }

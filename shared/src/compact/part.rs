@@ -4,9 +4,9 @@ use super::copies::Losers;
 use super::gather::{self, Gather};
 use super::load::{Loaded, Unit, Units};
 use super::order::{Copies, Rules};
-use super::output::Output;
+use super::output::{Output, Target};
 use super::page::PageDecoder;
-use super::plan::Plan;
+use super::plan::{self, Plan};
 use super::sample::Splitter;
 use super::split::SplitDone;
 use super::{CompactedFile, Compaction, Input};
@@ -15,6 +15,9 @@ use crate::commit::LakeStore;
 use crate::error::Result;
 use crate::limits::ROW_GROUP_ROWS;
 use crate::naming::compaction::Task;
+
+/// Share of the memory that a file may take before it goes to the scratch folder.
+const HELD_SHARE: u64 = 16;
 
 /// What a step that writes files for readers has done.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
@@ -32,7 +35,15 @@ pub(super) async fn part(
     (plan, rules): (&Plan, &Rules),
     (part, splits): (u32, &[SplitDone]),
 ) -> Result<PartDone> {
-    let mut output = Output::new(lake, compaction, layout, Task::Part(part))?;
+    let target = Target {
+        schema: compaction.schema,
+        layout,
+        directory: compaction.directory,
+        task: Task::Part(part),
+        file_bytes: plan::file_bytes(compaction),
+        scratch: Some((compaction.scratch, compaction.limits.memory / HELD_SHARE)),
+    };
+    let mut output = Output::new(lake, target)?;
     let (mut rows_read, mut rows_removed) = (0, 0);
     let mut decoder = PageDecoder::default();
     let mut columns = gather::buffers(layout);

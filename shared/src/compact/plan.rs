@@ -216,10 +216,10 @@ fn in_order(units: &[Surveyed], buckets: usize) -> Vec<Vec<Unit>> {
     out
 }
 
-/// Bytes of rows that are sorted at once: beside them stand sort keys, a row group on its way out, and
-/// files on their way in.
+/// Bytes of rows that are sorted at once: their buffers grow by doubling, and beside them stand sort
+/// keys, a row group on its way out, and files on their way in.
 pub(super) fn bucket_bytes(compaction: &Compaction<'_>) -> u64 {
-    compaction.limits.memory * 2 / 5
+    compaction.limits.memory / 4
 }
 
 /// Bytes of a file that a part aims at: within the scratch folder.
