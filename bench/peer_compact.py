@@ -35,7 +35,7 @@ def check(sort, *folders):
         table = f"read_parquet({files!r}, hive_partitioning = false)"
         columns = [row[0] for row in db.sql(f"DESCRIBE SELECT * FROM {table}").fetchall()]
         sums = ", ".join(f"sum(hash({name})::HUGEINT)" for name in columns)
-        answers.append([str(value) for value in db.sql(f"SELECT count(*), {sums} FROM {table}").fetchone()])
+        answers.append([str(value) for value in db.sql(f"SELECT count(*), {sums} FROM {table}").fetchall()[0]])
     first = sort.split(",")[0]
     files = sorted(glob.glob(f"{folders[0]}/*.parquet"))
     breaks = 0
@@ -45,7 +45,7 @@ def check(sort, *folders):
             SELECT min(v), max(v), count(*) FILTER (v < before), first(v), last(v) FROM
             (SELECT {first} AS v, lag({first}) OVER (ORDER BY file_row_number) AS before
              FROM read_parquet('{file}', file_row_number = true))
-        """).fetchone()
+        """).fetchall()[0]
         breaks += rows[2] + (last is not None and rows[0] < last)
         last = rows[1]
     print(json.dumps({"answers": answers, "breaks": breaks}))
