@@ -33,22 +33,12 @@ backfill() {
 }
 
 coldstart() {
-    # The profile that is deployed.
-    cargo build --release --locked -p weir-local --bin weir
+    # The profile that is deployed, measured by loadgen.
+    cargo build --release --locked -p weir-loadgen
     cargo build --profile lambda --locked -p weir-functions --bin ingest
-    cargo build --profile lambda --locked -p weir-bench --bin empty_function --bin coldstart
-    rm -rf "$work/coldstart"
-    mkdir -p "$work/coldstart"
-    WEIR_LAKE="file://$(cd "$work/coldstart" && pwd)"
-    export WEIR_LAKE WEIR_TABLE=clickstream WEIR_STREAM_IDENTITY=bench
-    "$target/release/weir" tables apply >&2
-    "$target/lambda/coldstart" --runs 51 "$target/lambda/empty_function" "$target/lambda/ingest"
-}
-
-compact() {
-    cargo build --profile bench --locked -p weir-bench --bin compaction
-    python bench/compact.py --compaction "$target/release/compaction" --work "$work" \
-        --files "${FILES:-2000}" --pairs "${PAIRS:-5}" "$@"
+    cargo build --profile lambda --locked -p weir-bench --bin empty_function
+    "$target/release/loadgen" cold "$target/lambda/ingest" --baseline "$target/lambda/empty_function" \
+        --runs "${RUNS:-51}" --out "$work/coldstart.json"
 }
 
 criterion() {

@@ -3,4 +3,3 @@
 
 pub mod clickstream;
 pub mod kinesis;
-pub mod runtime_api;

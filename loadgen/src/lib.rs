@@ -6,10 +6,21 @@
 //!                 │           │
 //!                 │           └─► stream ─► function ─► lake ─► watch     latency per event
 //!                 └──────────────────────────────────────────► truth     lost, twice, misplaced
+//!
+//! batch ─► host or Lambda ─► cold, sweep            what a start, a batch and a memory size cost
+//! results of all of them ─► report, compare, cost
 //! ```
+pub mod batch;
 pub mod cli;
+pub mod cold;
+pub mod compare;
+pub mod cost;
 pub mod generate;
+pub mod host;
+pub mod report;
 pub mod run;
+pub mod scratch;
+pub mod sweep;
 pub mod target;
 pub mod truth;
 pub mod watch;

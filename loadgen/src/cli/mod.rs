@@ -18,6 +18,11 @@ pub fn run() -> ExitCode {
     let done = match &cli.command {
         Command::Run(args) => runtime.block_on(crate::run::run(args)),
         Command::Check(args) => runtime.block_on(crate::run::check(args)),
+        Command::Cold(args) => runtime.block_on(crate::cold::run(args)),
+        Command::Sweep(args) => runtime.block_on(crate::sweep::run(args)),
+        Command::Cost(args) => crate::cost::run(args),
+        Command::Report(args) => crate::report::run(args),
+        Command::Compare(args) => crate::compare::run(args),
     };
     runtime.shutdown_background();
     done.unwrap_or_else(|error| fail(&error))

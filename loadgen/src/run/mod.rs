@@ -10,7 +10,7 @@ mod progress;
 pub mod schedule;
 mod send;
 pub(crate) mod shared;
-mod summary;
+pub(crate) mod summary;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -27,7 +27,8 @@ use crate::watch::{Seen, Watcher};
 pub use args::{CheckArgs, LakeArgs, RunArgs};
 use lane::{Lane, Packing, Work};
 use ledger::Ledger;
-use outcome::{Config, Latencies, Outcome};
+use outcome::Config;
+pub use outcome::{Latencies, Outcome, Percentiles, Second};
 use place::Place;
 use schedule::Schedule;
 use shared::{Shared, lock};

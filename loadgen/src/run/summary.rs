@@ -7,7 +7,7 @@ use super::outcome::{Outcome, Percentiles};
 /// Less than this of what was asked for is a rate that was not met.
 const MET: f64 = 0.99;
 
-pub(super) fn text(outcome: &Outcome) -> String {
+pub(crate) fn text(outcome: &Outcome) -> String {
     let mut out = String::new();
     let mut line = |name: &str, value: String| {
         let _ = writeln!(out, "{name:<14} {value}");

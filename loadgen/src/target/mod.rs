@@ -162,7 +162,8 @@ fn is_refused(error: Option<&(dyn std::error::Error + 'static)>) -> bool {
     false
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
+/// An error with what caused it.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

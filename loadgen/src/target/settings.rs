@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use clap::Args;
 use object_store::aws::{AmazonS3Builder, AwsCredentialProvider};
 
@@ -68,8 +69,13 @@ impl AwsArgs {
         given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?))).collect()
     }
 
+    /// The HTTP client of SDK clients.
+    pub(crate) fn http_client(&self) -> Result<SharedHttpClient> {
+        super::http::client()
+    }
+
     /// Credentials for SDK clients. An endpoint of one's own without a key gets made-up ones.
-    pub(super) fn credentials(&self) -> Result<SharedCredentialsProvider> {
+    pub(crate) fn credentials(&self) -> Result<SharedCredentialsProvider> {
         if self.endpoint.is_some() && self.access_key_id.is_none() {
             return Ok(SharedCredentialsProvider::new(Credentials::new(
                 "test", "test", None, None, "made up",

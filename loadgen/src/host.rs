@@ -1,5 +1,10 @@
-//! The smallest Lambda Runtime API that a function can be started against, on a loopback port:
-//! tells when the function polls first and how long it takes for each batch it is handed.
+//! The smallest Lambda Runtime API that a function can be started against, on a loopback port: one
+//! fresh process, some events one after the other, the time of each step.
+//!
+//! ```text
+//! spawn ─► exec ─► first poll ─► event 1 ─► answer ─► event 2 ─► answer … ─► killed
+//!    process     init           first batch          second batch
+//! ```
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -10,10 +15,23 @@ use std::time::{Duration, Instant};
 /// What one start of a function took.
 #[derive(Debug, Clone, Default)]
 pub struct Start {
-    /// From before the process is made to its first poll.
-    pub first_poll: Duration,
-    /// From the event being handed over to the answer, for each batch.
+    /// From before the process is made until its program is executed.
+    pub process: Duration,
+    /// From there to its first poll: loader, settings, tables.
+    pub init: Duration,
+    /// From the event being handed over to the answer, for each event.
     pub batches: Vec<Duration>,
+    /// Processor time of the process, for each event.
+    pub cpu: Vec<Duration>,
+    /// Resident bytes at the first poll, and after each event.
+    pub resident_bytes: Vec<u64>,
+}
+
+impl Start {
+    /// From before the process is made to its first poll.
+    pub fn first_poll(&self) -> Duration {
+        self.process + self.init
+    }
 }
 
 struct Call {
@@ -23,11 +41,23 @@ struct Call {
     answer: Sender<Vec<u8>>,
 }
 
-/// Longest wait for one call of the function.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Longest wait for one call of the function: Lambda's longest time-out
+/// (<https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>).
+const PATIENCE: Duration = Duration::from_secs(900);
 
-/// Start `function`, hand it `events` one after the other, and end it.
-pub fn start(function: &mut Command, events: &[String]) -> io::Result<Start> {
+/// Start `function`, hand it `events` one after the other, and end it. A function that fails an
+/// event, ends or does not call is an error.
+pub fn start(function: &mut Command, memory_mb: u32, events: &[String]) -> io::Result<Start> {
+    start_held(function, memory_mb, events, |_| ())
+}
+
+/// The same with something that is made of the process id and dropped before the process ends.
+pub fn start_held<H>(
+    function: &mut Command,
+    memory_mb: u32,
+    events: &[String],
+    hold: impl FnOnce(u32) -> H,
+) -> io::Result<Start> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let api = listener.local_addr()?;
     let calls = serve(listener);
@@ -35,15 +65,22 @@ pub fn start(function: &mut Command, events: &[String]) -> io::Result<Start> {
         .env("AWS_LAMBDA_RUNTIME_API", api.to_string())
         .env("AWS_LAMBDA_FUNCTION_NAME", "ingest")
         .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
-        .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "1769")
+        .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", memory_mb.to_string())
         .stdin(Stdio::null())
         .stdout(Stdio::null());
     let begun = Instant::now();
     let mut child = function.spawn()?;
+    let process = begun.elapsed();
+    let held = hold(child.id());
     let measured = converse(&mut child, &calls, begun, events);
+    drop(held);
     child.kill()?;
     child.wait()?;
-    measured
+    // Its last poll stays open until it has ended: a function says so when the connection is lost.
+    let (first_poll, mut start, _last_poll) = measured?;
+    start.process = process;
+    start.init = first_poll.saturating_sub(process);
+    Ok(start)
 }
 
 fn converse(
@@ -51,26 +88,28 @@ fn converse(
     calls: &Receiver<Call>,
     begun: Instant,
     events: &[String],
-) -> io::Result<Start> {
+) -> io::Result<(Duration, Start, Call)> {
     let mut poll = next_call(child, calls)?;
-    let mut start = Start { first_poll: poll.at - begun, batches: Vec::new() };
+    let first_poll = poll.at - begun;
+    let mut start = Start { resident_bytes: vec![resident_bytes(child.id())], ..Start::default() };
     for (i, event) in events.iter().enumerate() {
         if !poll.target.ends_with("/invocation/next") {
             return Err(io::Error::other(format!("expected a poll, found {}", poll.target)));
         }
-        let handed = Instant::now();
+        let (handed, cpu) = (Instant::now(), cpu_time(child.id()));
         let _ = poll.answer.send(invocation(i, event));
         let answer = next_call(child, calls)?;
         start.batches.push(answer.at - handed);
+        start.cpu.push(cpu_time(child.id()).saturating_sub(cpu));
+        start.resident_bytes.push(resident_bytes(child.id()));
         let text = String::from_utf8_lossy(&answer.body).into_owned();
-        let failed = !answer.target.ends_with("/response") || text.contains("itemIdentifier");
-        if failed {
-            return Err(io::Error::other(format!("batch {i} failed: {} {text}", answer.target)));
+        if !answer.target.ends_with("/response") || text.contains("itemIdentifier") {
+            return Err(io::Error::other(format!("batch {} failed: {} {text}", i + 1, answer.target)));
         }
         let _ = answer.answer.send(b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n".to_vec());
         poll = next_call(child, calls)?;
     }
-    Ok(start)
+    Ok((first_poll, start, poll))
 }
 
 fn next_call(child: &mut Child, calls: &Receiver<Call>) -> io::Result<Call> {
@@ -82,7 +121,7 @@ fn next_call(child: &mut Child, calls: &Receiver<Call>) -> io::Result<Call> {
             Err(_) => return Err(io::Error::other("the function did not call in time")),
         }
         if let Some(status) = child.try_wait()? {
-            return Err(io::Error::other(format!("the function ended: {status}")));
+            return Err(io::Error::other(format!("the function ended: {status}; what it said is above")));
         }
     }
 }
@@ -160,4 +199,24 @@ fn read_body(reader: &mut impl BufRead) -> io::Result<Vec<u8>> {
         chunked = size > 0;
     }
     Ok(body)
+}
+
+/// User and system time of a process that runs, from `/proc/<pid>/schedstat` (nanoseconds on a
+/// processor); zero where there is none.
+fn cpu_time(pid: u32) -> Duration {
+    let mut total = 0;
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    for task in tasks {
+        let text = std::fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
+        total += text.split(' ').next().and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
+    }
+    Duration::from_nanos(total)
+}
+
+/// Resident memory of a process, from `/proc/<pid>/status`; zero where there is none.
+fn resident_bytes(pid: u32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.and_then(|rest| rest.trim().split(' ').next()?.parse::<u64>().ok());
+    kilobytes.unwrap_or(0) * 1024
 }
