@@ -41,6 +41,12 @@ coldstart() {
         --runs "${RUNS:-51}" --out "$work/coldstart.json"
 }
 
+compact() {
+    cargo build --profile bench --locked -p weir-bench --bin compaction
+    python bench/compact.py --compaction "$target/release/compaction" --work "$work" \
+        --files "${FILES:-2000}" --pairs "${PAIRS:-5}" "$@"
+}
+
 criterion() {
     cargo bench --locked -p weir-bench -- "$@"
 }

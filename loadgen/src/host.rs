@@ -8,7 +8,9 @@
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -45,22 +47,41 @@ struct Call {
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>).
 const PATIENCE: Duration = Duration::from_secs(900);
 
-/// Start `function`, hand it `events` one after the other, and end it. A function that fails an
-/// event, ends or does not call is an error.
-pub fn start(function: &mut Command, memory_mb: u32, events: &[String]) -> io::Result<Start> {
-    start_held(function, memory_mb, events, |_| ())
+/// Measure away from the async threads, and end what is measured at Ctrl-C: whatever stands around it,
+/// a scratch lake for instance, is put away as after an error.
+///
+/// # Errors
+/// Stopped.
+pub async fn off_thread<T: Send + 'static>(
+    measure: impl FnOnce(&AtomicBool) -> T + Send + 'static,
+) -> anyhow::Result<T> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&stop);
+    let mut measuring = tokio::task::spawn_blocking(move || measure(&seen));
+    tokio::select! {
+        done = &mut measuring => Ok(done?),
+        _ = tokio::signal::ctrl_c() => {
+            stop.store(true, Ordering::Relaxed);
+            let _ = measuring.await;
+            anyhow::bail!("stopped; nothing is left behind")
+        }
+    }
 }
 
-/// The same with something that is made of the process id and dropped before the process ends.
+/// Start `function`, hand it `events` one after the other, and end it. `hold` makes something of the
+/// process id that is dropped before the process ends. A function that fails an event, ends or does not
+/// call is an error, and so is `stop`.
 pub fn start_held<H>(
     function: &mut Command,
     memory_mb: u32,
     events: &[String],
+    stop: &AtomicBool,
     hold: impl FnOnce(u32) -> H,
 ) -> io::Result<Start> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let api = listener.local_addr()?;
-    let calls = serve(listener);
+    let over = Arc::new(AtomicBool::new(false));
+    let calls = serve(listener, Arc::clone(&over));
     function
         .env("AWS_LAMBDA_RUNTIME_API", api.to_string())
         .env("AWS_LAMBDA_FUNCTION_NAME", "ingest")
@@ -72,10 +93,13 @@ pub fn start_held<H>(
     let mut child = function.spawn()?;
     let process = begun.elapsed();
     let held = hold(child.id());
-    let measured = converse(&mut child, &calls, begun, events);
+    let measured = converse(child.id(), &calls, begun, events, stop);
     drop(held);
     child.kill()?;
     child.wait()?;
+    // One connection more, so that the listener sees that it is over.
+    over.store(true, Ordering::Relaxed);
+    drop(TcpStream::connect(api));
     // Its last poll stays open until it has ended: a function says so when the connection is lost.
     let (first_poll, mut start, _last_poll) = measured?;
     start.process = process;
@@ -84,35 +108,36 @@ pub fn start_held<H>(
 }
 
 fn converse(
-    child: &mut Child,
+    pid: u32,
     calls: &Receiver<Call>,
     begun: Instant,
     events: &[String],
+    stop: &AtomicBool,
 ) -> io::Result<(Duration, Start, Call)> {
-    let mut poll = next_call(child, calls)?;
+    let mut poll = next_call(pid, calls, stop)?;
     let first_poll = poll.at - begun;
-    let mut start = Start { resident_bytes: vec![resident_bytes(child.id())], ..Start::default() };
+    let mut start = Start { resident_bytes: vec![resident_bytes(pid)], ..Start::default() };
     for (i, event) in events.iter().enumerate() {
         if !poll.target.ends_with("/invocation/next") {
             return Err(io::Error::other(format!("expected a poll, found {}", poll.target)));
         }
-        let (handed, cpu) = (Instant::now(), cpu_time(child.id()));
+        let (handed, cpu) = (Instant::now(), cpu_time(pid));
         let _ = poll.answer.send(invocation(i, event));
-        let answer = next_call(child, calls)?;
+        let answer = next_call(pid, calls, stop)?;
         start.batches.push(answer.at - handed);
-        start.cpu.push(cpu_time(child.id()).saturating_sub(cpu));
-        start.resident_bytes.push(resident_bytes(child.id()));
+        start.cpu.push(cpu_time(pid).saturating_sub(cpu));
+        start.resident_bytes.push(resident_bytes(pid));
         let text = String::from_utf8_lossy(&answer.body).into_owned();
         if !answer.target.ends_with("/response") || text.contains("itemIdentifier") {
             return Err(io::Error::other(format!("batch {} failed: {} {text}", i + 1, answer.target)));
         }
         let _ = answer.answer.send(b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n".to_vec());
-        poll = next_call(child, calls)?;
+        poll = next_call(pid, calls, stop)?;
     }
     Ok((first_poll, start, poll))
 }
 
-fn next_call(child: &mut Child, calls: &Receiver<Call>) -> io::Result<Call> {
+fn next_call(pid: u32, calls: &Receiver<Call>, stop: &AtomicBool) -> io::Result<Call> {
     let begun = Instant::now();
     loop {
         match calls.recv_timeout(Duration::from_millis(100)) {
@@ -120,8 +145,12 @@ fn next_call(child: &mut Child, calls: &Receiver<Call>) -> io::Result<Call> {
             Err(RecvTimeoutError::Timeout) if begun.elapsed() < PATIENCE => {}
             Err(_) => return Err(io::Error::other("the function did not call in time")),
         }
-        if let Some(status) = child.try_wait()? {
-            return Err(io::Error::other(format!("the function ended: {status}; what it said is above")));
+        if stop.load(Ordering::Relaxed) {
+            return Err(io::Error::other("stopped"));
+        }
+        // Not waited for: its id must stay its own while it is held.
+        if has_ended(pid) {
+            return Err(io::Error::other("the function ended; what it said is above"));
         }
     }
 }
@@ -142,10 +171,13 @@ fn invocation(number: usize, event: &str) -> Vec<u8> {
 }
 
 /// Every call of every connection, in order; a connection waits for the answer before it reads on.
-fn serve(listener: TcpListener) -> Receiver<Call> {
+fn serve(listener: TcpListener, over: Arc<AtomicBool>) -> Receiver<Call> {
     let (sender, calls) = channel();
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
+            if over.load(Ordering::Relaxed) {
+                break;
+            }
             let sender = sender.clone();
             std::thread::spawn(move || read_calls(&stream, &sender));
         }
@@ -211,6 +243,12 @@ fn cpu_time(pid: u32) -> Duration {
         total += text.split(' ').next().and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
     }
     Duration::from_nanos(total)
+}
+
+/// Whether a process that was not waited for has ended (`Z`, a zombie).
+fn has_ended(pid: u32) -> bool {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    text.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z'))
 }
 
 /// Resident memory of a process, from `/proc/<pid>/status`; zero where there is none.

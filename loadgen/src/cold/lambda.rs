@@ -49,7 +49,16 @@ impl Configured {
         let found = asked.map_err(|e| anyhow::anyhow!(crate::target::chain(&e)));
         let found = found
             .with_context(|| format!("could not read function {function}; give --region and credentials"))?;
-        let environment = found.environment().and_then(|e| e.variables()).cloned().unwrap_or_default();
+        if let Some(error) = found.environment().and_then(|e| e.error()) {
+            bail!(
+                "the environment of {function} cannot be read ({}), so it could not be put back; give the role the \
+                 key that encrypts it",
+                error.message().unwrap_or("no reason")
+            );
+        }
+        let mut environment = found.environment().and_then(|e| e.variables()).cloned().unwrap_or_default();
+        // Left by a run that was killed.
+        environment.remove(MARK);
         let memory_mb = found.memory_size().unwrap_or(128);
         Ok(Self { client, function: function.to_owned(), environment, memory_mb })
     }
@@ -59,11 +68,17 @@ impl Configured {
         let mut variables = self.environment.clone();
         variables.extend(mark.map(|mark| (MARK.to_owned(), mark.to_owned())));
         let environment = Environment::builder().set_variables(Some(variables)).build();
+        self.wait_for_update().await?;
         let update = self.client.update_function_configuration().function_name(&self.function);
         let update = update.environment(environment).memory_size(memory_mb).send().await;
         update
             .map_err(|e| anyhow::anyhow!(crate::target::chain(&e)))
             .with_context(|| format!("could not change the configuration of {}", self.function))?;
+        self.wait_for_update().await
+    }
+
+    /// Until no change is under way: another one would be refused.
+    async fn wait_for_update(&self) -> Result<()> {
         let begun = std::time::Instant::now();
         loop {
             let asked = self.client.get_function_configuration().function_name(&self.function).send().await;

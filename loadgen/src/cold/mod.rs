@@ -106,7 +106,10 @@ async fn measure_here(args: &ColdArgs) -> Result<Cold> {
         for turn in 0..programs.len() {
             let i = (run + turn) % programs.len();
             let mut command = lakes[i].function(programs[i]);
-            let start = host::start(&mut command, 1_769, &events);
+            let events = events.clone();
+            let start =
+                host::off_thread(move |stop| host::start_held(&mut command, 1_769, &events, stop, |_| ()));
+            let start = start.await?;
             let start = start.with_context(|| format!("could not measure {}", programs[i].display()))?;
             functions[i].starts.push(of_start(&start));
         }

@@ -19,7 +19,7 @@ use clap::Args;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
 
-use crate::report::model::{AnyResult, Cold, ColdStart, Sweep};
+use crate::report::model::{AnyResult, Cold, ColdFigure, Sweep};
 use crate::report::stats::{median, rank_z};
 use crate::report::{read, text};
 use crate::run::{Outcome, Percentiles};
@@ -68,11 +68,16 @@ pub struct Difference {
     pub verdict: Verdict,
 }
 
-/// Compare and print: exit code 0 if nothing is worse, 1 if something is.
-///
-/// # Errors
-/// A result that cannot be read, or results of different commands.
-pub fn run(args: &CompareArgs) -> Result<ExitCode> {
+/// Compare and print: exit code 0 if nothing is worse, 1 if something is, 2 if the two cannot be
+/// compared.
+pub fn run(args: &CompareArgs) -> ExitCode {
+    compare(args).unwrap_or_else(|error| {
+        eprintln!("loadgen: {error:#}");
+        ExitCode::from(2)
+    })
+}
+
+fn compare(args: &CompareArgs) -> Result<ExitCode> {
     let differences = match (read(&args.before)?, read(&args.after)?) {
         (AnyResult::Run(before), AnyResult::Run(after)) => runs(&before, &after),
         (AnyResult::Cold(before), AnyResult::Cold(after)) => colds(&before, &after),
@@ -206,7 +211,7 @@ fn colds(before: &Cold, after: &Cold) -> Vec<Difference> {
     for b in &before.functions {
         let same = |f: &&crate::report::model::ColdFunction| short(&f.name) == short(&b.name);
         let Some(a) = after.functions.iter().find(same) else { continue };
-        let picks: [(&str, fn(&ColdStart) -> Option<f64>); 4] = [
+        let picks: [(&str, ColdFigure); 4] = [
             ("first poll ms", |s| Some(s.first_poll_ms())),
             ("batch 1 ms", |s| s.batches_ms.first().copied()),
             ("batch 2 ms", |s| s.batches_ms.get(1).copied()),

@@ -1,7 +1,7 @@
 //! Differences that are there are found, and noise is not.
 
 use super::*;
-use crate::report::model::{ColdFunction, ColdPlace};
+use crate::report::model::{ColdFunction, ColdPlace, ColdStart};
 use crate::run::Latencies;
 
 /// Starts around `ms`, scattered by a fifth.

@@ -32,7 +32,7 @@ pub use prices::{Architecture, Prices};
 #[derive(Debug, Args)]
 pub struct CostArgs {
     /// Take duration, memory and bytes from this result of `loadgen sweep --json` (its cheapest size)
-    #[arg(long, conflicts_with_all = ["batch_ms"])]
+    #[arg(long, conflicts_with_all = ["batch_ms", "memory", "event_bytes", "batch_bytes"])]
     pub(crate) sweep: Option<PathBuf>,
     /// Bytes of an event
     #[arg(long, default_value_t = 540.0)]
@@ -159,8 +159,8 @@ impl Measured {
         Ok(Self {
             event_bytes: sweep.payload_bytes as f64 / sweep.records as f64,
             batch_bytes: sweep.payload_bytes as f64,
-            // The store here is a folder; in the cloud two puts come on top.
-            batch_ms: median(&size.batches_ms) + args.fixed_ms,
+            // Measured here the store is a folder, and two puts come on top.
+            batch_ms: median(&size.batches_ms) + if sweep.processors > 0 { args.fixed_ms } else { 0.0 },
             memory_mb: size.memory_mb,
         })
     }

@@ -5,7 +5,7 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
 use serde::Serialize;
 
-use super::model::{AnyResult, Cold, ColdStart, Sweep};
+use super::model::{AnyResult, Cold, ColdFigure, ColdStart, Sweep};
 use super::stats::median;
 use super::text;
 use crate::run::{Outcome, Percentiles, summary};
@@ -157,7 +157,7 @@ fn cold_chart(cold: &Cold) -> Chart {
     let mut said = Vec::new();
     for function in &cold.functions {
         let short = function.name.rsplit('/').next().unwrap_or(&function.name);
-        let picks: [(&str, fn(&ColdStart) -> Option<f64>); 3] = [
+        let picks: [(&str, ColdFigure); 3] = [
             ("first poll", |s| Some(s.first_poll_ms())),
             ("batch 1", |s| s.batches_ms.first().copied()),
             ("batch 2", |s| s.batches_ms.get(1).copied()),

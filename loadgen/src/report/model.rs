@@ -79,6 +79,9 @@ pub struct ColdStart {
     pub resident_bytes: Vec<u64>,
 }
 
+/// One figure of a start, where it has it.
+pub type ColdFigure = fn(&ColdStart) -> Option<f64>;
+
 impl ColdStart {
     /// Start → first poll.
     pub fn first_poll_ms(&self) -> f64 {

@@ -2,11 +2,13 @@
 
 mod throttle;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use weir::clock::{Clock, SystemClock};
 
 use crate::batch::{Batch, Batches};
 use crate::cold::Configured;
@@ -107,7 +109,7 @@ pub async fn run(args: &SweepArgs) -> Result<ExitCode> {
 
 type Measured = (String, String, u32, Vec<SweepSize>);
 
-async fn here(program: &PathBuf, args: &SweepArgs, batches: &[Batch]) -> Result<Measured> {
+async fn here(program: &Path, args: &SweepArgs, batches: &[Batch]) -> Result<Measured> {
     if !program.is_file() {
         bail!(
             "there is no program {}; build the function with `cargo build --profile lambda -p weir-functions --bin \
@@ -115,10 +117,17 @@ async fn here(program: &PathBuf, args: &SweepArgs, batches: &[Batch]) -> Result<
             program.display()
         );
     }
-    let throttle = Throttle::find()?;
+    let throttle = Arc::new(Throttle::find()?);
     let processors = std::thread::available_parallelism().map_or(1, usize::from) as u32;
     let events: Vec<String> = batches.iter().map(|b| b.event.clone()).collect();
     let mut sizes = Vec::new();
+    if let Some(large) = events.iter().find(|event| event.len() > 6 << 20) {
+        bail!(
+            "a batch of {} records has {} bytes, Lambda takes 6 MB; give fewer --records",
+            args.records,
+            large.len()
+        );
+    }
     for &memory_mb in &args.memory {
         // A lake of its own for each size: the same batches are new ones there.
         let lake = ScratchLake::make(&args.table, &args.schemas).await?;
@@ -126,8 +135,12 @@ async fn here(program: &PathBuf, args: &SweepArgs, batches: &[Batch]) -> Result<
         let given = vcpu.min(f64::from(processors));
         let mut command = lake.function(program);
         throttle.limit(given, &mut command)?;
-        let hold = |pid| throttle.hold(given, pid);
-        sizes.push(match host::start_held(&mut command, memory_mb, &events, hold) {
+        let holder = Arc::clone(&throttle);
+        let hold = move |pid| holder.hold(given, pid);
+        let events = events.clone();
+        let started =
+            host::off_thread(move |stop| host::start_held(&mut command, memory_mb, &events, stop, hold));
+        sizes.push(match started.await? {
             Ok(start) => of_start(memory_mb, vcpu, &start),
             Err(problem) => failed(memory_mb, vcpu, problem.to_string()),
         });
@@ -177,13 +190,15 @@ async fn cloud(function: &str, args: &SweepArgs, batches: &[Batch]) -> Result<Me
 }
 
 async fn sizes_of(configured: &Configured, args: &SweepArgs, batches: &[Batch]) -> Result<Vec<SweepSize>> {
+    let begun = SystemClock.now();
     let mut sizes = Vec::new();
     for (round, &memory_mb) in args.memory.iter().enumerate() {
         configured.set(Some(&round.to_string()), memory_mb as i32).await?;
         let mut reports = Vec::new();
         for (i, batch) in batches.iter().enumerate() {
-            // Another shard for each size: the same records would be redeliveries.
-            let event = batch.event.replace("shardId-000000000000", &format!("shardId-{round:012}"));
+            // Another shard for each size and each sweep: the same records would be redeliveries.
+            let shard = format!("shardId-{:09}{round:03}", begun.millis() % 1_000_000_000);
+            let event = batch.event.replace("shardId-000000000000", &shard);
             let invoked = configured.invoke(event.as_bytes()).await;
             reports.push(invoked.with_context(|| format!("batch {} at {memory_mb} MB", i + 1))?.report);
         }

@@ -69,7 +69,7 @@ impl Throttle {
         match self {
             Self::Cgroup2(_) => "cgroup cpu.max",
             Self::Cgroup1(_) => "cgroup cpu.cfs_quota_us",
-            Self::StopAndGo => "stop and go by signals",
+            Self::StopAndGo => "stop and go by signals, below one processor only",
         }
     }
 
@@ -164,7 +164,7 @@ impl Drop for Hold {
 }
 
 fn signal(pid: u32, signal: libc::c_int) {
-    // SAFETY: a signal to a process that this one started and has not waited for.
+    // SAFETY: a signal to a child that is not waited for before the value that holds it is dropped.
     unsafe { libc::kill(pid as libc::pid_t, signal) };
 }
 
@@ -181,6 +181,7 @@ mod tests {
         command.args(["-c", "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done"]);
         throttle.limit(vcpu, &mut command).unwrap();
         let begun = Instant::now();
+        #[allow(clippy::zombie_processes, reason = "wait4 below waits for it")]
         let child = command.spawn().unwrap();
         let hold = throttle.hold(vcpu, child.id());
         // SAFETY: waits for a child of this test; the structure is written before it is read.
