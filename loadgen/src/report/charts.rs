@@ -5,7 +5,7 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
 use serde::Serialize;
 
-use super::model::{AnyResult, Cold, ColdFigure, ColdStart, Sweep};
+use super::model::{AnyResult, Cold, ColdFigure, Sweep};
 use super::stats::median;
 use super::text;
 use crate::run::{Outcome, Percentiles, summary};
