@@ -115,7 +115,7 @@ impl Plan {
         let buckets = *plan.parts.last().unwrap_or(&1) as usize;
         if !plan.dedupe_key.is_empty() && buckets > 1 {
             let rows: u64 = inputs.iter().map(|input| input.rows).sum();
-            plan.shares = (rows * KEY_BYTES).div_ceil((compaction.limits.memory / 4).max(1)) as u32;
+            plan.shares = (rows * KEY_BYTES).div_ceil((compaction.limits.memory / 8).max(1)) as u32;
         }
         if plan.sort.is_empty() || buckets == 1 {
             plan.units = in_order(&units, buckets);
@@ -128,7 +128,8 @@ impl Plan {
 
     /// Groups and parts from sizes.
     fn cut(&mut self, compaction: &Compaction<'_>, units: &[Surveyed]) {
-        let rows_at_once = compaction.limits.memory / 4 / KEY_BYTES;
+        // Held twice while the file of keys is put together.
+        let rows_at_once = compaction.limits.memory / 8 / KEY_BYTES;
         let (mut bytes, mut files, mut rows) = (0, 0, 0);
         for (input, number) in compaction.inputs.iter().zip(0..) {
             let full = bytes + input.bytes > GROUP_BYTES || rows + input.rows > rows_at_once;
@@ -219,7 +220,7 @@ fn in_order(units: &[Surveyed], buckets: usize) -> Vec<Vec<Unit>> {
 /// Bytes of rows that are sorted at once: their buffers grow by doubling, and beside them stand sort
 /// keys, a row group on its way out, and files on their way in.
 pub(super) fn bucket_bytes(compaction: &Compaction<'_>) -> u64 {
-    compaction.limits.memory / 4
+    compaction.limits.memory / 6
 }
 
 /// Bytes of a file that a part aims at: within the scratch folder.
