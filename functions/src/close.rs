@@ -2,6 +2,8 @@
 //! a CloudWatch metric record at once. Partitions that fail are in the line with their reason, and
 //! never fail the invocation.
 
+mod caller;
+mod dynamodb;
 mod failures;
 mod line;
 mod stream;
@@ -25,12 +27,15 @@ use weir::partition::PartitionPath;
 use weir::schema::CloseAction;
 use weir::{Error, Result};
 
-use crate::context::{self, CloseConfig};
+use crate::context::{self, AwsSettings, CloseConfig};
 use crate::identity::StreamIdentities;
 use crate::ingest::{Invocation, chain};
+use crate::kinesis::is_dynamodb_stream;
 use crate::runtime::{self, Served};
 use crate::{kinesis, lake};
 
+pub use crate::kinesis::name as stream_name;
+pub use dynamodb::DynamoDbStream;
 pub use failures::Failures;
 pub use stream::KinesisStream;
 
@@ -94,6 +99,23 @@ pub async fn connect(config: CloseConfig, actions: Arc<dyn Actions>) -> Result<C
     })
 }
 
+/// A Kinesis or DynamoDB stream, by its ARN.
+///
+/// # Errors
+/// The ARN names no region.
+pub fn open_stream(
+    aws: AwsSettings,
+    arn: &str,
+    key: String,
+    (held_back, failures): (Option<Duration>, Option<Arc<Failures>>),
+) -> Result<Arc<dyn Stream>> {
+    if is_dynamodb_stream(arn) {
+        let stream = DynamoDbStream::new(aws, arn, key)?;
+        return Ok(Arc::new(stream.held_back(held_back).failures(failures)));
+    }
+    Ok(Arc::new(KinesisStream::new(aws, arn, key)?.held_back(held_back).failures(failures)))
+}
+
 impl CloseProcess {
     async fn run(&mut self, body: &[u8], deadline: EpochMicros) -> Result<Report> {
         let asked: Asked = serde_json::from_slice(body).unwrap_or_default();
@@ -115,7 +137,12 @@ impl CloseProcess {
     async fn closer(&mut self, now: EpochMicros) -> Result<&Closer> {
         let mut keys = BTreeMap::new();
         for arn in &self.config.streams {
-            let mut identity = format!("{arn}{}", self.identities.of(arn, now).await?);
+            // The ARN of a DynamoDB stream says when it was made.
+            let made = match is_dynamodb_stream(arn) {
+                true => String::new(),
+                false => self.identities.of(arn, now).await?,
+            };
+            let mut identity = format!("{arn}{made}");
             if let Some(consumer) = &self.config.consumer {
                 identity = format!("{identity}\nconsumer {consumer}");
             }
@@ -124,9 +151,8 @@ impl CloseProcess {
         if self.closer.as_ref().is_none_or(|(known, _)| *known != keys) {
             let mut streams: Vec<Arc<dyn Stream>> = Vec::new();
             for (arn, key) in &keys {
-                let stream = KinesisStream::new(self.config.aws.clone(), arn, key.clone())?;
-                let stream = stream.held_back(self.config.held_back).failures(self.failures.clone());
-                streams.push(Arc::new(stream));
+                let (held_back, failures) = (self.config.held_back, self.failures.clone());
+                streams.push(open_stream(self.config.aws.clone(), arn, key.clone(), (held_back, failures))?);
             }
             let settings = Settings {
                 tables: self.config.tables.clone(),

@@ -158,7 +158,10 @@ mod tests {
     #[test]
     fn the_service_of_the_streams_region_is_asked_unless_an_endpoint_is_set() {
         type Set = &'static [(&'static str, &'static str)];
-        let cases: [(Set, &str, &str); 4] = [
+        let changes = "arn:aws:dynamodb:eu-west-1:1:table/orders/stream/2026-11-20T05:00:00.000";
+        let cases: [(Set, &str, &str); 6] = [
+            (&[], changes, "https://streams.dynamodb.eu-west-1.amazonaws.com"),
+            (&[("AWS_ENDPOINT_URL_DYNAMODB_STREAMS", "http://d:3")], changes, "http://d:3"),
             (&[], ARN, "https://kinesis.eu-west-1.amazonaws.com"),
             (&[], "arn:aws-cn:kinesis:cn-north-1:1:stream/s", "https://kinesis.cn-north-1.amazonaws.com.cn"),
             (&[("AWS_ENDPOINT_URL", "http://127.0.0.1:1/")], ARN, "http://127.0.0.1:1"),

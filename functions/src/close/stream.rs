@@ -5,48 +5,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use object_store::client::HttpClient;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use weir::Result;
 use weir::clock::EpochMicros;
 use weir::close::{GivenUpRange, Look, Shards, Stream, StreamShard};
 use weir::record::SequenceNumber;
-use weir::{Error, Result};
 
+use super::caller::{Caller, Refused};
 use super::failures::Failures;
 use crate::context::AwsSettings;
 use crate::kinesis;
 
-/// One request.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Pauses between tries of a throttled call, and between empty answers: a shard answers five reads a
-/// second, one of which is the mapping's.
+/// Pauses between empty answers: a shard answers five reads a second, one of which is the mapping's.
 const PAUSE: Duration = Duration::from_millis(400);
-const TRIES: u32 = 4;
 /// Empty answers in a row that are read past. Each covers minutes of a shard without records.
 const EMPTY_ANSWERS: u32 = 100;
 
 /// A stream.
 pub struct KinesisStream {
-    aws: AwsSettings,
-    arn: String,
+    caller: Caller,
     key: String,
-    endpoint: String,
-    client: HttpClient,
     held_back: Option<Duration>,
     failures: Option<Arc<Failures>>,
-}
-
-struct Answer<T> {
-    at: EpochMicros,
-    content: T,
-}
-
-enum Refused {
-    /// The service's name of the error, and what it says.
-    Said(String, String),
-    Failed(Error),
 }
 
 impl KinesisStream {
@@ -55,15 +36,8 @@ impl KinesisStream {
     /// # Errors
     /// The ARN names no region.
     pub fn new(aws: AwsSettings, arn: &str, key: String) -> Result<Self> {
-        let wrong = |problem: String| Error::Setting {
-            setting: "WEIR_STREAMS".into(),
-            problem: format!("{arn}: {problem}"),
-            example: "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks".into(),
-        };
-        let endpoint = kinesis::endpoint(&aws, arn).map_err(wrong)?;
-        let client = kinesis::connect(&endpoint, PATIENCE).map_err(|e| wrong(e.to_string()))?;
-        let (arn, held_back, failures) = (arn.to_owned(), None, None);
-        Ok(Self { aws, arn, key, endpoint, client, held_back, failures })
+        let caller = Caller::new(aws, arn)?;
+        Ok(Self { caller, key, held_back: None, failures: None })
     }
 
     /// Of a mapping with lanes: how long it may hold a record back.
@@ -78,62 +52,8 @@ impl KinesisStream {
         self
     }
 
-    async fn call<T: DeserializeOwned>(
-        &self,
-        operation: &'static str,
-        body: Value,
-    ) -> Result<Answer<T>, Refused> {
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            match self.call_once(operation, &body).await {
-                Err(Refused::Said(kind, _)) if throttled(&kind) && tries < TRIES => {
-                    tokio::time::sleep(PAUSE).await;
-                }
-                answer => return answer,
-            }
-        }
-    }
-
-    async fn call_once<T: DeserializeOwned>(
-        &self,
-        operation: &'static str,
-        body: &Value,
-    ) -> Result<Answer<T>, Refused> {
-        let failed = |e: Box<dyn std::error::Error + Send + Sync>| Refused::Failed(self.failed(operation, e));
-        let request = kinesis::request(&self.aws, &self.endpoint, &self.arn, operation, body);
-        let request = request.map_err(|e| failed(e.into()))?;
-        let response = self.client.execute(request).await.map_err(|e| failed(e.into()))?;
-        let status = response.status();
-        let date = response.headers().get("date").and_then(|date| date.to_str().ok()).map(str::to_owned);
-        let bytes = response.into_body().bytes().await.map_err(|e| failed(e.into()))?;
-        if !status.is_success() {
-            let said: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-            let text = |name: &str| said.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-            let kind = text("__type").rsplit('#').next().unwrap_or_default().to_owned();
-            let kind = if kind.is_empty() { status.to_string() } else { kind };
-            return Err(Refused::Said(kind, text("message")));
-        }
-        let at = date.as_deref().and_then(service_time);
-        let at = at.ok_or_else(|| failed(format!("its answer has no date ({date:?})").into()))?;
-        let content = serde_json::from_slice(&bytes).map_err(|e| failed(e.into()))?;
-        Ok(Answer { at, content })
-    }
-
-    fn failed(&self, operation: &str, source: Box<dyn std::error::Error + Send + Sync>) -> Error {
-        let object = format!("{} ({operation})", self.arn);
-        Error::Store { operation: "ask the stream", object, retryable: true, source }
-    }
-
-    fn told(&self, operation: &str, refused: Refused) -> Error {
-        match refused {
-            Refused::Failed(error) => error,
-            Refused::Said(kind, message) => self.failed(operation, format!("{kind}: {message}").into()),
-        }
-    }
-
     fn stream(&self) -> Value {
-        json!({"StreamARN": self.arn, "StreamName": kinesis::name(&self.arn)})
+        json!({"StreamARN": self.caller.arn, "StreamName": kinesis::name(&self.caller.arn)})
     }
 }
 
@@ -193,8 +113,11 @@ impl Stream for KinesisStream {
         let mut first = None;
         let mut body = self.stream();
         loop {
-            let page =
-                self.call::<ListedShards>(operation, body).await.map_err(|e| self.told(operation, e))?;
+            let page = self
+                .caller
+                .call::<ListedShards>(operation, body)
+                .await
+                .map_err(|e| self.caller.told(operation, e))?;
             // A shard that is made while pages are read may be missing in those before.
             let at = *first.get_or_insert(page.at);
             shards.extend(page.content.shards.into_iter().map(|shard| StreamShard {
@@ -224,16 +147,20 @@ impl Stream for KinesisStream {
                 body["StartingSequenceNumber"] = json!(number.to_string());
             }
         }
-        let mut at = match self.call::<Iterator>(operation, body).await {
+        let mut at = match self.caller.call::<Iterator>(operation, body).await {
             Ok(answer) => answer.content.shard_iterator,
             // Its records are all past their retention.
             Err(Refused::Said(kind, _)) if kind == "ResourceNotFoundException" => return Ok(Look::Ended),
-            Err(refused) => return Err(self.told(operation, refused)),
+            Err(refused) => return Err(self.caller.told(operation, refused)),
         };
         let operation = "GetRecords";
         for _ in 0..EMPTY_ANSWERS {
-            let body = json!({"ShardIterator": at, "Limit": 1, "StreamARN": self.arn});
-            let got = self.call::<Records>(operation, body).await.map_err(|e| self.told(operation, e))?;
+            let body = json!({"ShardIterator": at, "Limit": 1, "StreamARN": self.caller.arn});
+            let got = self
+                .caller
+                .call::<Records>(operation, body)
+                .await
+                .map_err(|e| self.caller.told(operation, e))?;
             if let Some(record) = got.content.records.first() {
                 let arrived = EpochMicros((record.approximate_arrival_timestamp * 1e6) as i64);
                 return Ok(Look::Record { arrived });
@@ -246,39 +173,17 @@ impl Stream for KinesisStream {
             tokio::time::sleep(PAUSE).await;
         }
         let problem = format!("shard {shard}: {EMPTY_ANSWERS} empty answers, and it says that there is more");
-        Err(self.failed(operation, problem.into()))
+        Err(self.caller.failed(operation, problem.into()))
     }
 
     async fn given_up(&self) -> Result<Vec<GivenUpRange>> {
         match &self.failures {
-            Some(failures) => failures.of(&self.arn).await,
+            Some(failures) => failures.of(&self.caller.arn).await,
             None => Ok(Vec::new()),
         }
     }
 
     fn held_back(&self) -> Option<Duration> {
         self.held_back
-    }
-}
-
-fn throttled(kind: &str) -> bool {
-    kind.contains("ThroughputExceeded") || kind.contains("LimitExceeded") || kind.contains("Throttling")
-}
-
-/// `Sat, 21 Nov 2026 11:17:22 GMT`. Whole seconds, rounded down: never later than it was.
-fn service_time(date: &str) -> Option<EpochMicros> {
-    let zoned = jiff::fmt::rfc2822::DateTimeParser::new().parse_zoned(date).ok()?;
-    Some(EpochMicros(zoned.timestamp().as_microsecond()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_service_s_date_is_read() {
-        let at = service_time("Sat, 21 Nov 2026 11:17:22 GMT").unwrap();
-        assert_eq!(at, EpochMicros(1_795_259_842_000_000));
-        assert_eq!(service_time("yesterday"), None);
     }
 }

@@ -10,6 +10,7 @@ use weir::schema::parse_duration;
 use super::{
     AWS_NAMES, AwsSettings, CatalogAddress, LakeAddress, StreamIdentity, catalog, is_name, lake, setting,
 };
+use crate::kinesis::is_dynamodb_stream;
 
 /// Everything `close` is told from outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +29,7 @@ pub struct CloseConfig {
     pub consumer: Option<String>,
     /// `WEIR_FAILURES`: on-failure destination of the mappings
     pub failures: Option<String>,
-    /// `WEIR_HELD_BACK`: with lanes, maximum record age and the function's time-out together
+    /// `WEIR_HELD_BACK`: with lanes, or of a DynamoDB stream without a tumbling window, maximum record age and the function's time-out together
     pub held_back: Option<Duration>,
     /// `WEIR_GRACE`
     pub grace: Duration,
@@ -63,9 +64,9 @@ impl CloseConfig {
             return Err(setting("WEIR_TABLES", problem, "clickstream,access_log"));
         }
         let streams = list("WEIR_STREAMS");
-        if let Some(wrong) = streams.iter().find(|arn| !arn.starts_with("arn:") || !arn.contains(":kinesis:"))
-        {
-            let problem = format!("`{wrong}` is no ARN of a Kinesis stream");
+        let is_kinesis = |arn: &String| arn.starts_with("arn:") && arn.contains(":kinesis:");
+        if let Some(wrong) = streams.iter().find(|arn| !is_kinesis(arn) && !is_dynamodb_stream(arn)) {
+            let problem = format!("`{wrong}` is no ARN of a Kinesis or DynamoDB stream");
             let example = "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks";
             return Err(setting("WEIR_STREAMS", problem, example));
         }
@@ -113,10 +114,13 @@ mod tests {
             read(&[("WEIR_STREAMS", arn), ("WEIR_TABLES", "a, b"), ("WEIR_HELD_BACK", "6h1m")]).unwrap();
         assert_eq!((config.streams, config.tables.unwrap().len()), (vec![arn.to_owned()], 2));
         assert_eq!(config.held_back, Some(Duration::from_secs(21_660)));
+        read(&[("WEIR_STREAMS", "arn:aws:dynamodb:eu-west-1:1:table/orders/stream/2026-11-20T05:00:00.000")])
+            .unwrap();
         for (name, value) in [
             ("WEIR_LAKE", "/tmp"),
             ("WEIR_TABLES", "a,B"),
             ("WEIR_STREAMS", "clicks"),
+            ("WEIR_STREAMS", "arn:aws:dynamodb:eu-west-1:1:table/orders"),
             ("WEIR_HELD_BACK", "6"),
             ("WEIR_GRACE", "1 day"),
             ("WEIR_CLOSE_MARGIN", "x"),

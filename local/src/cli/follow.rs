@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
+use crate::closing::{LocalStream, Scheduler};
 use crate::runtime::poller::dynamodb::is_dynamodb_stream;
 use crate::runtime::{HostedFunction, follow};
 
 use super::args::{Global, UpArgs};
 use super::lake::Lake;
-use super::up::{program, settings, wait_for_stop};
+use super::up::{held_back, program, settings, wait_for_stop};
 
 /// Functions at a time: a DynamoDB stream has few open shards on one machine.
 const CONCURRENCY: usize = 4;
@@ -36,14 +37,31 @@ pub(super) async fn run(global: &Global, args: &UpArgs, stream: &str, endpoint: 
     let mut function = HostedFunction::new(program(&lake, &args.tables, &args.state)?);
     function.verbose = global.verbose;
     function.concurrency = Some(CONCURRENCY);
+    let held_back = held_back(args, &config);
     let following = follow(config, endpoint, function).await?;
+    let scheduler = match args.close_every.is_zero() {
+        true => None,
+        false => {
+            let failed = || args.state.join("failed").to_string_lossy().into_owned();
+            let failures = Some(args.on_failure.clone().unwrap_or_else(failed));
+            let streams = [LocalStream::dynamodb(endpoint, stream, (failures, held_back))];
+            let closing = super::close::closing(&lake, &streams, &args.tables, &args.state, args.grace)?;
+            Some(Scheduler::start(closing, args.close_every, |line| eprintln!("{line}")))
+        }
+    };
     println!("stream  {stream} -> table {}", args.tables.join(", "));
     println!("lake    {}", lake.url);
     println!("Ctrl-C stops; nothing is lost.");
     wait_for_stop().await?;
     eprintln!("stopping: batches under way end first; press Ctrl-C again to stop at once");
+    let stop = async {
+        if let Some(scheduler) = scheduler {
+            scheduler.stop().await;
+        }
+        following.stop().await;
+    };
     tokio::select! {
-        () = following.stop() => Ok(ExitCode::SUCCESS),
+        () = stop => Ok(ExitCode::SUCCESS),
         stop = wait_for_stop() => stop.map(|()| ExitCode::from(130)),
     }
 }

@@ -63,10 +63,7 @@ pub(super) async fn run(global: &Global, args: &UpArgs) -> Result<ExitCode> {
     config.port = (args.port != 0).then_some(args.port);
     config.shards = args.shards;
     config.enforce_limits = !args.no_limits;
-    let policy = &config.mapping.policy;
-    let lanes = args.parallelization_factor > 1;
-    let age = policy.maximum_record_age_ms.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
-    let held_back = lanes.then(|| age.unwrap_or(RETENTION) + Duration::from_secs(60));
+    let held_back = held_back(args, &config);
     let mut function = HostedFunction::new(program(&lake, &args.tables, &args.state)?);
     function.verbose = global.verbose;
     let running = up(config, function).await?;
@@ -107,6 +104,13 @@ pub(super) fn settings(args: &UpArgs, stream: &str) -> Result<UpConfig> {
     config.destination = args.on_failure.as_deref().map(destination).transpose()?;
     config.report = Arc::new(|line: &str| eprintln!("{line}"));
     Ok(config)
+}
+
+/// With lanes: how long the mapping may hold a record back.
+pub(super) fn held_back(args: &UpArgs, config: &UpConfig) -> Option<Duration> {
+    let age = config.mapping.policy.maximum_record_age_ms.and_then(|ms| u64::try_from(ms).ok());
+    let age = age.map_or(RETENTION, Duration::from_millis);
+    (args.parallelization_factor > 1).then(|| age + Duration::from_secs(60))
 }
 
 /// Whole invocation records, as the service writes them to a bucket.

@@ -17,9 +17,10 @@ use weir::close::{ClosedRevision, Closer, Report, Run, Settings, Stream, Streami
 use weir::commit::LakeStore;
 use weir::naming::stream_key;
 use weir::partition::PartitionPath;
-use weir_functions::close::{Failures, KinesisStream};
+use weir_functions::close::{Failures, open_stream, stream_name};
 use weir_functions::context::{AwsSettings, process_env, store_options};
 
+use crate::runtime::poller::dynamodb::is_dynamodb_stream;
 use crate::runtime::read_status;
 
 pub use services::LocalServices;
@@ -52,23 +53,36 @@ impl LocalStream {
         let Some(status) = read_status(state)?.filter(|status| status.is_running(SystemClock.now())) else {
             return Ok(None);
         };
+        let failures = Some(state.join("failed").to_string_lossy().into_owned());
+        if is_dynamodb_stream(&status.stream) {
+            return Ok(Some(Self::dynamodb(&status.endpoint, &status.stream, (failures, None))));
+        }
         let file = state.join("stream-identity");
         let identity =
             std::fs::read_to_string(&file).with_context(|| format!("could not read {}", file.display()))?;
         let (account, region) = (crate::runtime::endpoint::ACCOUNT, crate::runtime::endpoint::REGION);
         let arn = format!("arn:aws:kinesis:{region}:{account}:stream/{}", status.stream);
-        let failures = Some(state.join("failed").to_string_lossy().into_owned());
         Ok(Some(Self { endpoint: status.endpoint, arn, identity, failures, held_back: None }))
+    }
+
+    /// A DynamoDB stream, whose ARN says when it was made, served elsewhere on this machine.
+    pub fn dynamodb(
+        endpoint: &str,
+        arn: &str,
+        (failures, held_back): (Option<String>, Option<Duration>),
+    ) -> Self {
+        let (endpoint, arn) = (endpoint.to_owned(), arn.to_owned());
+        Self { endpoint, arn, identity: String::new(), failures, held_back }
     }
 
     fn open(&self) -> Result<Arc<dyn Stream>> {
         let aws = AwsSettings(vec![
             ("AWS_ENDPOINT_URL_KINESIS", self.endpoint.clone()),
+            ("AWS_ENDPOINT_URL_DYNAMODB_STREAMS", self.endpoint.clone()),
             ("AWS_ACCESS_KEY_ID", "local".to_owned()),
             ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
         ]);
-        let name = self.arn.rsplit('/').next().unwrap_or_default();
-        let key = stream_key(name, &format!("{}{}", self.arn, self.identity));
+        let key = stream_key(stream_name(&self.arn), &format!("{}{}", self.arn, self.identity));
         let failures = match self.failures.as_deref() {
             Some(address) if address.contains("://") => {
                 Some(LakeStore::open(address, &store_options(process_env))?)
@@ -81,8 +95,7 @@ impl LocalStream {
             _ => None,
         };
         let failures = failures.map(|store| Arc::new(Failures::new(store)));
-        let stream = KinesisStream::new(aws, &self.arn, key)?;
-        Ok(Arc::new(stream.failures(failures).held_back(self.held_back)))
+        Ok(open_stream(aws, &self.arn, key, (self.held_back, failures))?)
     }
 }
 

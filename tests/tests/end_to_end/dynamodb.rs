@@ -77,3 +77,44 @@ fn the_local_runtime_follows_a_stream_and_goes_on_where_it_was_killed() {
     let verified = process::run(&mut lake.weir(["verify"]));
     assert!(verified.contains("no gap, no duplicate"), "{verified}");
 }
+
+/// The table of changes in days of what orders say, read so that they are long over.
+fn days_that_are_over(folder: &std::path::Path) {
+    let schema = std::fs::read_to_string(weir_tests::place::checkout().join("schemas/orders_changes.json"));
+    let mut table: Value = serde_json::from_str(&schema.unwrap()).unwrap();
+    let columns = table["StorageDescriptor"]["Columns"].as_array_mut().unwrap();
+    let placed_at = columns.iter_mut().find(|column| column["Name"] == "placed_at").unwrap();
+    placed_at["Parameters"] = serde_json::json!({"weir.time_format": "epoch_ms"});
+    table["Parameters"]["weir.event_time"] = "placed_at".into();
+    table["Parameters"]["weir.partition.dt"] = "day(placed_at)".into();
+    std::fs::create_dir(folder).unwrap();
+    std::fs::write(folder.join("orders_changes.json"), table.to_string()).unwrap();
+}
+
+#[test]
+fn partitions_of_changes_close_by_what_the_stream_says_and_late_changes_make_a_revision() {
+    let Some(stack) = MiniStack::start() else { return };
+    let lake = Lake::empty();
+    let schemas = lake.path().join("schemas");
+    days_that_are_over(&schemas);
+    process::run(lake.weir(["tables", "apply", "--schemas"]).arg(&schemas));
+    let (stream, endpoint) = (stack.change_orders(["table"]).trim().to_owned(), stack.endpoint());
+    let changed = |from: &str, to: &str| lines(&stack.change_orders(["change", from, to])).len();
+    // Orders 1 to 4 and so on: none of them is removed.
+    let first = changed("1", "5") + changed("6", "10");
+    let mut weir = lake.weir(["up", "--table", "orders_changes", "--window", "1s", "--close-every", "1s"]);
+    weir.args(["--dynamodb-stream", &stream, "--endpoint", &endpoint]).arg("--schemas").arg(&schemas);
+    weir.arg("--state").arg(lake.path().join("state"));
+    let mut up = Running::start(&mut weir, &lake.path().join("up.log"));
+    let closed = |revision: u32| format!("closed orders_changes/dt=1970-01-21: revision {revision} ");
+    up.wait_for_text(&closed(1), Duration::from_secs(60));
+    let count = || lake.number("select count(*) from orders_changes");
+    assert_eq!(count(), first as i64, "{}", up.written());
+    let late = changed("11", "15");
+    up.wait_for_text(&closed(2), Duration::from_secs(60));
+    assert_eq!(count(), (first + late) as i64, "{}", up.written());
+    assert!(up.written().contains(&format!("{late} of them late")), "{}", up.written());
+    assert!(up.stop(Duration::from_secs(30)).success());
+    let verified = process::run(&mut lake.weir(["verify"]));
+    assert!(verified.contains("no gap, no duplicate"), "{verified}");
+}
