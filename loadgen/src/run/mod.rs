@@ -271,6 +271,7 @@ fn outcome(args: &RunArgs, plan: &Plan, work: &Work, seconds: f64, put: &Latenci
         committed: watched(&seen.committed),
         queryable: watched(&seen.queryable),
         skew: seen.skew.clone(),
+        behind_at_end: seen.behind,
         peak_rss_bytes: series.iter().map(|s| s.rss_bytes).max().unwrap_or(0),
         series,
         truth: None,

@@ -216,6 +216,10 @@ pub struct Outcome {
     pub queryable: Option<Percentiles>,
     /// Clocks.
     pub skew: Option<Skew>,
+    /// Acknowledged events that no commit listed when the wait at the end was over: perhaps not lost,
+    /// only late.
+    #[serde(default)]
+    pub behind_at_end: u64,
     /// Second by second.
     pub series: Vec<Second>,
     /// Largest resident memory of the generator.

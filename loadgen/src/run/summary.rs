@@ -73,6 +73,13 @@ pub(crate) fn text(outcome: &Outcome) -> String {
     let lag = outcome.series.iter().map(|s| s.lag).max().unwrap_or(0);
     let _ = writeln!(out, "behind         {age} ms and {lag} events at most");
     let _ = writeln!(out, "memory         {:.1} MB at most", outcome.peak_rss_bytes as f64 / 1e6);
+    if outcome.behind_at_end > 0 {
+        let _ = writeln!(
+            out,
+            "not committed  {} acknowledged events when the wait ended: lost or only late, as `loadgen check` will tell",
+            outcome.behind_at_end
+        );
+    }
     truth(outcome, &mut out);
     out.trim_end().to_owned()
 }

@@ -34,6 +34,8 @@ pub(crate) struct Seen {
     pub(crate) committed: Latencies,
     pub(crate) queryable: Latencies,
     pub(crate) skew: Option<Skew>,
+    /// Acknowledged events that no commit listed when following ended.
+    pub(crate) behind: u64,
 }
 
 /// Follows one lake.
@@ -108,6 +110,7 @@ impl Watcher {
             let acknowledged = self.shared.counters.acknowledged.load(Ordering::Relaxed);
             let lag = acknowledged.saturating_sub(committed);
             self.shared.second(|s| s.lag = lag);
+            self.seen.behind = lag;
             if over && self.waiting.is_empty() && (lag == 0 || moved.elapsed() > patience) {
                 break;
             }

@@ -5,6 +5,7 @@ mod bad_moments;
 mod dynamodb;
 mod environment;
 mod ingest;
+mod loadgen;
 mod producers;
 mod programs;
 mod quarantine;
