@@ -126,10 +126,11 @@ def write(spark, job, rows, target, directory):
     codec = target.get("Parameters", {}).get("weir.compression", "zstd")
     rows.write.mode("errorifexists").option("compression", codec).parquet(directory)
     written = spark.read.schema(rows.schema).parquet(directory)
-    twice = written.groupBy(*job.keys).count().where(f.col("count") > 1).limit(1).collect()
-    if twice:
-        raise ValueError(f"{job.name}.sql: two rows share the keys {twice[0].asDict()}")
-    return written.count()
+    by_key = written.groupBy(*job.keys).agg(f.count("*").alias("rows"))
+    rows, most = by_key.agg(f.coalesce(f.sum("rows"), f.lit(0)), f.max("rows")).first()
+    if rows and most > 1:
+        raise ValueError(f"{job.name}.sql: up to {most} rows share the keys {job.keys}")
+    return rows
 
 
 def remove(spark, directory):

@@ -5,4 +5,5 @@ pub mod cli;
 pub mod closing;
 pub mod generate;
 pub mod ingest;
+pub mod jobs;
 pub mod runtime;

@@ -27,8 +27,7 @@ def item():
 
 def clickstream(n):
     user = maybe(0.8, random.randrange(60))
-    # Late rows are up to four hours behind.
-    minute = n % 180 if random.random() < 0.9 else random.randrange(240)
+    minute = n % 60 if random.random() < 0.9 else random.randrange(120)
     time = START + timedelta(minutes=minute, microseconds=random.randrange(60_000_000))
     row = {
         "event_id": f"{n:08}",
@@ -48,7 +47,7 @@ def clickstream(n):
 
 
 def access_log(n):
-    time = START + timedelta(hours=n % 60, seconds=random.randrange(3600))
+    time = START + timedelta(hours=n % 40, seconds=random.randrange(3600))
     return {
         "client_ip": f"10.1.{random.randrange(4)}.{random.randrange(50)}",
         "ident": "-",

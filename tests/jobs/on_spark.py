@@ -16,7 +16,8 @@ def main(run_sql, jobs, lake):
     spark = module.open_session(
         **{
             "spark.master": "local[2]",
-            "spark.sql.shuffle.partitions": "2",
+            "spark.sql.shuffle.partitions": "1",
+            "spark.default.parallelism": "1",
             "spark.driver.bindAddress": "127.0.0.1",
             "spark.driver.host": "127.0.0.1",
             "spark.ui.enabled": "false",

@@ -8,8 +8,10 @@ use serde_json::json;
 
 use weir::close::{OpenPartition, Waits};
 use weir::partition::PartitionPath;
+use weir_functions::context::process_env;
 
 use crate::closing::{Closing, LocalServices, LocalStream, sentence};
+use crate::jobs::LocalAggregates;
 
 use super::args::{CloseArgs, Global};
 use super::lake::Lake;
@@ -60,7 +62,10 @@ pub(super) fn closing(
     let scratch = state.join("compaction");
     std::fs::create_dir_all(&scratch).with_context(|| format!("could not make {}", scratch.display()))?;
     let parts = (lake.store.clone(), lake.catalog.clone());
-    Closing::new(parts, streams, tables, LocalServices::new(state), (scratch, grace))
+    let jobs = process_env("WEIR_JOBS").unwrap_or_else(|| "jobs".to_owned());
+    let aggregates = LocalAggregates::new(parts.0.clone(), parts.1.clone(), jobs.into());
+    let services = LocalServices::new(state).with_aggregates(aggregates);
+    Closing::new(parts, streams, tables, services, (scratch, grace))
 }
 
 /// Why a partition is open, in a line.

@@ -1,7 +1,5 @@
 //! `weir jobs ls|check|run`: aggregation jobs, one SQL file each.
 
-use std::hash::{BuildHasher, RandomState};
-use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
@@ -11,18 +9,11 @@ use weir::partition::{NULL_PARTITION, PartitionPath};
 use weir::schema::TableSchema;
 use weir_query::jobs::{Job, JobOutcome, JobRun, RunLimits, check_job, run_job};
 
+use crate::jobs::{find, job_files, nonce};
+
 use super::args::{Global, JobsArgs, JobsCommand};
 use super::lake::Lake;
 use super::output::{count, megabytes, table};
-
-/// Jobs that the program carries, for use outside of a checkout.
-const BUILT_IN: [(&str, &str); 5] = [
-    ("access_log_traffic", include_str!("../../../jobs/access_log_traffic.sql")),
-    ("clickstream_pages", include_str!("../../../jobs/clickstream_pages.sql")),
-    ("clickstream_products", include_str!("../../../jobs/clickstream_products.sql")),
-    ("clickstream_sessions", include_str!("../../../jobs/clickstream_sessions.sql")),
-    ("sensor_statistics_5m", include_str!("../../../jobs/sensor_statistics_5m.sql")),
-];
 
 pub(super) async fn run(global: &Global, args: &JobsArgs) -> Result<ExitCode> {
     let files = job_files(&args.jobs)?;
@@ -34,37 +25,6 @@ pub(super) async fn run(global: &Global, args: &JobsArgs) -> Result<ExitCode> {
             run_over(global, &job, partition.as_deref(), *memory_mb).await
         }
     }
-}
-
-/// Name and text of each job, sorted: of the folder, or the built-in ones where there is no folder.
-pub(super) fn job_files(folder: &Path) -> Result<Vec<(String, String)>> {
-    if !folder.is_dir() {
-        if folder != Path::new("jobs") {
-            bail!("{} is not a folder; give the folder of jobs with --jobs", folder.display());
-        }
-        return Ok(BUILT_IN.iter().map(|(name, sql)| ((*name).to_owned(), (*sql).to_owned())).collect());
-    }
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).with_context(|| format!("could not list {}", folder.display()))? {
-        let path = entry?.path();
-        let name = path.file_stem().and_then(|stem| stem.to_str());
-        if let (Some(name), Some("sql")) = (name, path.extension().and_then(|e| e.to_str())) {
-            let sql = std::fs::read_to_string(&path);
-            let sql = sql.with_context(|| format!("could not read {}", path.display()))?;
-            files.push((name.to_owned(), sql));
-        }
-    }
-    files.sort();
-    Ok(files)
-}
-
-/// The job of that name.
-pub(super) fn find(files: &[(String, String)], name: &str) -> Result<Job> {
-    let Some((name, sql)) = files.iter().find(|(known, _)| known == name) else {
-        let known: Vec<_> = files.iter().map(|(known, _)| known.as_str()).collect();
-        bail!("there is no job {name}; jobs here: {}", known.join(", "));
-    };
-    Ok(Job::parse(name, sql)?)
 }
 
 fn list(global: &Global, files: &[(String, String)]) -> Result<ExitCode> {
@@ -176,9 +136,4 @@ fn sentence(outcome: &JobOutcome) -> String {
     format!(
         "{target} {partition}: {rows} rows, {written}, from {files_read} files, {read}; revision {revision}"
     )
-}
-
-/// 16 hex digits that no other run has: the hasher's keys are random.
-pub(super) fn nonce() -> String {
-    format!("{:016x}", RandomState::new().hash_one(std::process::id()))
 }

@@ -1,5 +1,5 @@
-//! The services that wait for partitions, on one machine: `event` is a line of a file and of stderr;
-//! services of AWS are refused, with the way out.
+//! The services that wait for partitions, on one machine: `event` is a line of a file and of stderr,
+//! `aggregate:NAME` runs in this process; services of AWS are refused, with the way out.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -11,15 +11,24 @@ use weir::close::{ActionCall, ActionState, Actions};
 use weir::schema::CloseAction;
 use weir::{Error, Result};
 
+use crate::jobs::LocalAggregates;
+
 /// Starts what can be started here.
 pub struct LocalServices {
     events: PathBuf,
+    aggregates: Option<LocalAggregates>,
 }
 
 impl LocalServices {
     /// Events go to `events.ndjson` in this folder.
     pub fn new(state: &std::path::Path) -> Self {
-        Self { events: state.join("events.ndjson") }
+        Self { events: state.join("events.ndjson"), aggregates: None }
+    }
+
+    /// The same, with who runs aggregation jobs.
+    pub fn with_aggregates(mut self, aggregates: LocalAggregates) -> Self {
+        self.aggregates = Some(aggregates);
+        self
     }
 
     fn event(&self, call: &ActionCall) -> std::io::Result<()> {
@@ -63,6 +72,12 @@ impl Actions for LocalServices {
                 })?;
                 Ok(ActionState::Started { run: call.id.clone() })
             }
+            CloseAction::Aggregate(name) => match &self.aggregates {
+                Some(aggregates) => aggregates.start(name, call).await,
+                None => {
+                    Ok(ActionState::Refused { reason: "nothing here runs jobs; use `weir close`".into() })
+                }
+            },
             other => {
                 let reason = format!("{other} is not run on one machine; the function close starts it");
                 Ok(ActionState::Refused { reason })

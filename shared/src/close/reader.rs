@@ -151,7 +151,7 @@ pub async fn revisions(lake: &LakeStore, table: Option<&str>, newest: u32) -> Re
     }
     found.retain(|(table, partition, revision), objects| {
         let last = last.get(&(table.clone(), partition.clone())).copied().unwrap_or(0);
-        revision + newest > last && objects.contains_key(&CloseObject::Plan)
+        revision.saturating_add(newest) > last && objects.contains_key(&CloseObject::Plan)
     });
     let reads: Vec<_> = found.iter().map(|(at, objects)| status(lake, at, objects)).collect();
     stream::iter(reads).buffered(PARALLEL).try_collect().await

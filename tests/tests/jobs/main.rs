@@ -85,6 +85,45 @@ impl World {
     }
 }
 
+/// Every file that a job wrote is in the lake's profile.
+fn assert_profile(world: &World) {
+    use parquet::basic::{Compression, ConvertedType, Encoding, Type};
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+    let files = world.lake.lying_files("clickstream_products");
+    let of_runs = files.iter().filter(|file| file.ends_with("part-00000.parquet"));
+    for path in of_runs.clone() {
+        let reader = SerializedFileReader::new(fs::File::open(path).unwrap()).unwrap();
+        let metadata = reader.metadata();
+        assert_eq!(metadata.file_metadata().version(), 1);
+        let footer = metadata.file_metadata().key_value_metadata().unwrap();
+        assert!(footer.iter().any(|f| f.key == "weir.job") && footer.iter().all(|f| f.key != "ARROW:schema"));
+        for group in metadata.row_groups() {
+            for column in group.columns() {
+                let of_profile = |e: Encoding| {
+                    matches!(
+                        e,
+                        Encoding::PLAIN
+                            | Encoding::RLE
+                            | Encoding::RLE_DICTIONARY
+                            | Encoding::PLAIN_DICTIONARY
+                    )
+                };
+                assert!(column.encodings().all(of_profile), "{path:?} {column:?}");
+                assert!(matches!(column.compression(), Compression::ZSTD(_)));
+                match column.column_path().string().as_str() {
+                    "hour_start" => assert_eq!(
+                        (column.column_type(), column.column_descr().converted_type()),
+                        (Type::INT64, ConvertedType::TIMESTAMP_MICROS)
+                    ),
+                    "revenue" => assert_eq!(column.column_type(), Type::INT64),
+                    _ => {}
+                }
+            }
+        }
+    }
+    assert!(of_runs.count() >= 4);
+}
+
 /// Pipe lines of JSON through a script.
 fn piped(mut command: std::process::Command, lines: &[Value]) -> Vec<Value> {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -173,6 +212,7 @@ fn datafusion_and_spark_answer_every_job_alike_row_by_row() {
     let report = compare(&pairs);
     eprintln!("{report}");
     assert_eq!(report["differences"], 0, "{report:#}");
+    assert_profile(&world);
     assert!(
         report["rows"].as_u64().unwrap() > 5_000 && report["nulls"].as_u64().unwrap() > 5_000,
         "{report}"
@@ -249,4 +289,25 @@ fn a_job_over_a_partition_that_is_not_closed_or_with_wrong_sql_is_refused_and_sw
     fs::write(&file, sql.replace("count(*) - count(user_id)", "count(*) / count(user_id)")).unwrap();
     let wrong = refused(&["jobs", "check"]);
     assert!(wrong.contains("jobs/clickstream_pages.sql:24: `/` of whole numbers"), "{wrong}");
+}
+
+#[test]
+fn closing_a_partition_runs_its_jobs_and_a_job_that_cannot_run_is_refused_visibly() {
+    let Some(python) = Python::get() else { return };
+    let world = World::new();
+    let file = world.folder.path().join("schemas/access_log.json");
+    let definition = fs::read_to_string(&file).unwrap();
+    let actions = "\"weir.on_close\": \"aggregate:access_log_traffic,aggregate:nothing\",";
+    fs::write(&file, definition.replace("\"weir.event_time\"", &format!("{actions} \"weir.event_time\"")))
+        .unwrap();
+    world.weir(["tables", "apply"]);
+    world.load(&python, "access_log", 1, 2_000);
+    let closed = close(&world, "access_log", 1);
+    assert!(closed.len() > 1, "{closed:?}");
+    let counts =
+        ["select count(*) as n from access_log", "select sum(requests) as n from access_log_traffic"];
+    let [rows, requests] = counts.map(|sql| world.lake.number(sql));
+    assert_eq!(rows, requests);
+    let status = world.weir(["status", "--json"]);
+    assert!(status.contains("there is no job nothing; jobs here: access_log_traffic"), "{status}");
 }
