@@ -35,6 +35,13 @@ pub struct FolderCatalog {
     address: String,
 }
 
+/// What becomes of an entry that shows the wanted revision already.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum SameRevision {
+    Stays,
+    OnlyInItsPlace,
+}
+
 impl FolderCatalog {
     /// The catalog of the lake whose root is `lake` in `store`; `address` is how messages name it.
     pub fn new(store: Arc<dyn ObjectStore>, lake: Path, address: impl Into<String>) -> Self {
@@ -80,6 +87,33 @@ impl FolderCatalog {
             Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => Ok(()),
             Err(e) => Err(self.failed("put", &key, e)),
         }
+    }
+
+    async fn point(
+        &self,
+        table: &str,
+        values: &[String],
+        to: &Switch,
+        same: SameRevision,
+    ) -> Result<Partition> {
+        let table = self.existing(table).await?;
+        let key = self.partition_key(&table, values)?;
+        let mut entry = match self.read::<Partition>(&key).await? {
+            Some(entry) => entry,
+            None => Partition::live(&table, values)?,
+        };
+        let location = format!("{}/{}/", self.address.trim_end_matches('/'), to.directory);
+        let stays = same == SameRevision::Stays || entry.storage_descriptor.location == location;
+        if entry.revision() > to.revision || (entry.revision() == to.revision && stays) {
+            return Ok(entry);
+        }
+        entry.storage_descriptor.location = location;
+        entry.parameters.insert(REVISION.into(), to.revision.to_string());
+        let body = PutPayload::from(to_bytes(&entry)?);
+        self.store.put(&key, body).await.map_err(|e| self.failed("put", &key, e))?;
+        self.read::<Partition>(&key)
+            .await?
+            .ok_or_else(|| Error::Internal(format!("{key} was put and is gone")))
     }
 
     fn failed(&self, operation: &'static str, key: &Path, cause: object_store::Error) -> Error {
@@ -137,23 +171,11 @@ impl Catalog for FolderCatalog {
     }
 
     async fn switch_partition(&self, table: &str, values: &[String], to: &Switch) -> Result<Partition> {
-        let table = self.existing(table).await?;
-        let key = self.partition_key(&table, values)?;
-        let mut entry = match self.read::<Partition>(&key).await? {
-            Some(entry) => entry,
-            None => Partition::live(&table, values)?,
-        };
-        if entry.revision() >= to.revision {
-            return Ok(entry);
-        }
-        entry.storage_descriptor.location =
-            format!("{}/{}/", self.address.trim_end_matches('/'), to.directory);
-        entry.parameters.insert(REVISION.into(), to.revision.to_string());
-        let body = PutPayload::from(to_bytes(&entry)?);
-        self.store.put(&key, body).await.map_err(|e| self.failed("put", &key, e))?;
-        self.read::<Partition>(&key)
-            .await?
-            .ok_or_else(|| Error::Internal(format!("{key} was put and is gone")))
+        self.point(table, values, to, SameRevision::Stays).await
+    }
+
+    async fn repair_partition(&self, table: &str, values: &[String], to: &Switch) -> Result<Partition> {
+        self.point(table, values, to, SameRevision::OnlyInItsPlace).await
     }
 
     async fn partitions(&self, table: &str) -> Result<Vec<Partition>> {

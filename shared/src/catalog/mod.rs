@@ -61,6 +61,12 @@ pub trait Catalog: Debug + Send + Sync {
     /// and reads back; an entry that already has this revision or a newer one is left as it is.
     async fn switch_partition(&self, table: &str, values: &[String], to: &Switch) -> Result<Partition>;
 
+    /// The same by those whose revision has one directory only: an entry that shows this revision in
+    /// another place is pointed at it too. What cannot tell places apart leaves it as it is.
+    async fn repair_partition(&self, table: &str, values: &[String], to: &Switch) -> Result<Partition> {
+        self.switch_partition(table, values, to).await
+    }
+
     /// A table, parsed and checked; one that lost its settings is an error.
     async fn table(&self, table: &str) -> Result<Arc<TableSchema>> {
         match self.definition(table).await? {

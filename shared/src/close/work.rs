@@ -350,7 +350,8 @@ impl<'a> Work<'a> {
         }
         self.session.still()?;
         let to = Switch { directory: result.directory.clone(), revision };
-        let entry = self.closer.catalog.switch_partition(table, &values, &to).await?;
+        // The result is the only directory of its revision.
+        let entry = self.closer.catalog.repair_partition(table, &values, &to).await?;
         if shows(&entry, revision, &result.directory) {
             return Ok(true);
         }

@@ -167,6 +167,22 @@ async fn a_foreign_write_of_the_catalog_is_repaired_within_the_grace() {
     assert_eq!(world.shown(5).await.0, 0);
     world.run().await;
     assert_eq!(world.shown(5).await, shown);
+
+    let right = world.catalog.partitions("t").await.unwrap().remove(0);
+    // The right revision in a wrong place: of a loser, or where a crawler puts it.
+    for wrong in ["t/closed/hour=1970-01-01-05/r0001-loser", "t/live/hour=1970-01-01-05"] {
+        let entry = world.lake.get(key).await.unwrap().unwrap();
+        let mut entry: serde_json::Value = serde_json::from_slice(&entry).unwrap();
+        entry["StorageDescriptor"]["Location"] = format!("memory:///{wrong}/").into();
+        entry["Parameters"]["mine"] = "kept".into();
+        world.lake.delete(key).await.unwrap();
+        let _ = world.lake.put_if_absent(key, entry.to_string().into()).await.unwrap();
+        world.run().await;
+        assert_eq!(world.shown(5).await, shown, "{wrong}");
+        let entry = &world.catalog.partitions("t").await.unwrap()[0];
+        assert_eq!(entry.storage_descriptor.location, right.storage_descriptor.location, "{wrong}");
+        assert_eq!(entry.parameters["mine"], "kept", "nothing else is changed");
+    }
 }
 
 #[tokio::test]

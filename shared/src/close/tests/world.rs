@@ -118,7 +118,8 @@ pub(super) struct World {
 }
 
 pub(super) fn partition(hour: i64) -> PartitionPath {
-    PartitionPath::parse(&format!("hour=1970-01-{:02}-{:02}", 1 + hour / 24, hour % 24)).unwrap()
+    let at = jiff::Timestamp::from_second(hour * 3_600).unwrap();
+    PartitionPath::parse(&format!("hour={}", at.strftime("%Y-%m-%d-%H"))).unwrap()
 }
 
 impl World {
