@@ -17,9 +17,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::Serialize;
 use weir::catalog::Catalog;
+use weir::catalog::glue::Patience;
 use weir::clock::{Clock, EpochMicros, SystemClock};
 use weir::close::{
-    ActionCall, ActionState, Actions, Closer, Report, Run, Settings, Stream, StreamingCompact,
+    ActionCall, ActionState, Actions, AwsActions, Closer, Report, Run, Settings, Stream, StreamingCompact,
 };
 use weir::commit::LakeStore;
 use weir::naming::stream_key;
@@ -76,7 +77,7 @@ pub(crate) struct Answer {
 /// # Errors
 /// A lake or catalog that cannot be opened.
 pub async fn connect(config: CloseConfig, actions: Arc<dyn Actions>) -> Result<CloseProcess> {
-    let (lake, catalog) = lake::open(&config.lake, &config.catalog, &config.aws).await?;
+    let (lake, catalog) = lake::open(&config.lake, &config.catalog, &config.aws, Patience::LONG)?;
     let options: Vec<_> = config.aws.0.iter().map(|(k, v)| (k.to_lowercase(), v.clone())).collect();
     let failures = match &config.failures {
         Some(address) => Some(Arc::new(Failures::new(LakeStore::open(address, &options)?))),
@@ -214,13 +215,27 @@ pub fn run_close(actions: impl AsyncFnOnce(&CloseConfig) -> Result<Arc<dyn Actio
     })
 }
 
+/// The services of AWS, with the credentials of the function's role.
+///
+/// # Errors
+/// Settings that make no client.
+pub async fn services(config: &CloseConfig) -> Result<Arc<dyn Actions>> {
+    match lake::glue_client(&config.aws, Patience::LONG) {
+        Ok(glue) => Ok(Arc::new(AwsActions::new(glue, &config.lake.url()))),
+        // A lake in a folder has no region, and may have no actions either.
+        Err(Error::Setting { setting, .. }) if setting == "AWS_REGION" => Ok(Arc::new(NoServices)),
+        Err(error) => Err(error),
+    }
+}
+
 /// Starts nothing, and says so with each partition.
-pub struct NoServices;
+struct NoServices;
 
 #[async_trait]
 impl Actions for NoServices {
     async fn start(&self, _: &CloseAction, _: &ActionCall) -> Result<ActionState> {
-        let reason = "this build of the function starts no actions; take the action out of weir.on_close";
+        let reason =
+            "AWS_REGION is not set, so nothing is started; set it, or take the action out of weir.on_close";
         Ok(ActionState::Refused { reason: reason.to_owned() })
     }
 }

@@ -119,7 +119,7 @@ impl AwsSettings {
 }
 
 /// What the clients of S3 and Kinesis understand of the environment.
-const AWS_NAMES: [&str; 16] = [
+const AWS_NAMES: [&str; 19] = [
     "AWS_REGION",
     "AWS_DEFAULT_REGION",
     "AWS_ACCESS_KEY_ID",
@@ -129,6 +129,9 @@ const AWS_NAMES: [&str; 16] = [
     "AWS_ENDPOINT_URL_S3",
     "AWS_ENDPOINT_URL_KINESIS",
     "AWS_ENDPOINT_URL_DYNAMODB_STREAMS",
+    "AWS_ENDPOINT_URL_GLUE",
+    "AWS_ENDPOINT_URL_SFN",
+    "AWS_ENDPOINT_URL_EVENTBRIDGE",
     "AWS_ALLOW_HTTP",
     "AWS_VIRTUAL_HOSTED_STYLE_REQUEST",
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",

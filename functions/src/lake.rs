@@ -5,20 +5,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weir::Result;
+use weir::catalog::glue::{AwsAccess, GlueCatalog, GlueClient, Patience};
 use weir::catalog::{Catalog, FolderCatalog};
 use weir::clock::{Clock, EpochMicros, SystemClock};
 use weir::commit::LakeStore;
 use weir::event::{ParsedEvent, Source};
 use weir::metrics::{BatchMetrics, RequestCounts, StageTimes};
 use weir::pipeline::{Attempt, Ingest};
+use weir::schema::TableSchema;
 
 use crate::context::{AwsSettings, CatalogAddress, Config, LakeAddress};
 use crate::identity::StreamIdentities;
 use crate::ingest::{Process, Processed};
 
+/// How long the definitions of a process are taken as they were read.
+const TABLES_FRESH: Duration = Duration::from_secs(300);
+/// How long a batch waits for them to be read again.
+const TABLES_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Writes events into the lake.
 pub struct LakeProcess {
     ingest: Ingest,
+    catalog: Arc<dyn Catalog>,
+    tables: Vec<Arc<TableSchema>>,
+    tables_read_at: EpochMicros,
     identities: StreamIdentities,
     clock: Arc<dyn Clock>,
     /// Tells this process from any other, for attempt ids.
@@ -31,7 +41,7 @@ pub struct LakeProcess {
 /// # Errors
 /// A lake or catalog that cannot be opened, a table that is not there: init fails with its name.
 pub async fn connect(config: &Config) -> Result<LakeProcess> {
-    let (lake, catalog) = open(&config.lake, &config.catalog, &config.aws).await?;
+    let (lake, catalog) = open(&config.lake, &config.catalog, &config.aws, Patience::SHORT)?;
     let mut tables = Vec::new();
     for table in &config.tables {
         let table = catalog.table(table).await?;
@@ -40,25 +50,24 @@ pub async fn connect(config: &Config) -> Result<LakeProcess> {
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let identities = StreamIdentities::new(config);
-    let ingest = Ingest::new(lake, catalog, tables, String::new(), clock.clone())
+    let ingest = Ingest::new(lake, catalog.clone(), tables.clone(), String::new(), clock.clone())
         .with_consumer(config.consumer.clone());
-    // The hasher's keys are random in each process.
-    let nonce = std::hash::RandomState::new().build_hasher().finish();
-    Ok(LakeProcess { ingest, identities, clock, nonce, attempts: 0 })
+    let (tables_read_at, nonce) = (clock.now(), nonce());
+    Ok(LakeProcess { ingest, catalog, tables, tables_read_at, identities, clock, nonce, attempts: 0 })
 }
 
-/// The lake and its catalog.
+/// The lake and its catalog; `patience` is with Glue.
 ///
 /// # Errors
 /// One that cannot be opened.
-pub async fn open(
+pub fn open(
     address: &LakeAddress,
     catalog: &CatalogAddress,
     aws: &AwsSettings,
+    patience: Patience,
 ) -> Result<(LakeStore, Arc<dyn Catalog>)> {
-    let options: Vec<_> = aws.0.iter().map(|(k, v)| (k.to_lowercase(), v.clone())).collect();
     let url = address.url();
-    let lake = LakeStore::open(&url, &options)?;
+    let lake = LakeStore::open(&url, &options(aws))?;
     let catalog: Arc<dyn Catalog> = match catalog {
         CatalogAddress::InLake => {
             Arc::new(FolderCatalog::new(lake.object_store(), lake.path("")?, url.clone()))
@@ -67,22 +76,60 @@ pub async fn open(
             let folder = LakeStore::open(&format!("file://{path}"), &[])?;
             Arc::new(FolderCatalog::new(folder.object_store(), folder.path("")?, url.clone()))
         }
-        CatalogAddress::Glue { .. } => {
-            return Err(weir::Error::Setting {
-                setting: "WEIR_CATALOG".into(),
-                problem:
-                    "this version reads definitions from folders only; leave it unset for the lake's own"
-                        .into(),
-                example: "file:///srv/catalog".into(),
-            });
+        CatalogAddress::Glue { database } => {
+            let client = glue_client(aws, patience)?;
+            Arc::new(GlueCatalog::new(client, database, &url, Arc::new(SystemClock)))
         }
     };
     Ok((lake, catalog))
 }
 
+/// A client of Glue, connected when it is first used.
+///
+/// # Errors
+/// No region.
+pub fn glue_client(aws: &AwsSettings, patience: Patience) -> Result<Arc<GlueClient>> {
+    let access = AwsAccess::from_options(&options(aws), patience)?;
+    Ok(Arc::new(GlueClient::new(Arc::new(access), nonce())))
+}
+
+fn options(aws: &AwsSettings) -> Vec<(String, String)> {
+    aws.0.iter().map(|(k, v)| (k.to_lowercase(), v.clone())).collect()
+}
+
+/// Another number in each process: the hasher's keys are random.
+fn nonce() -> u64 {
+    std::hash::RandomState::new().build_hasher().finish()
+}
+
+impl LakeProcess {
+    /// Takes up definitions that were applied since the process started. What cannot be read now, or
+    /// not be used, leaves the ones that are there: the next init says what is wrong.
+    async fn refresh_tables(&mut self, now: EpochMicros) {
+        let age = Duration::from_micros(now.0.saturating_sub(self.tables_read_at.0).unsigned_abs());
+        if age < TABLES_FRESH {
+            return;
+        }
+        self.tables_read_at = now;
+        let reads = async {
+            let mut tables = Vec::new();
+            for table in &self.tables {
+                tables.push(self.catalog.table(&table.name).await?);
+            }
+            Ok::<_, weir::Error>(tables)
+        };
+        let Ok(Ok(tables)) = tokio::time::timeout(TABLES_PATIENCE, reads).await else { return };
+        if tables.iter().zip(&self.tables).any(|(new, old)| new.version != old.version) {
+            self.ingest.set_tables(tables.clone());
+            self.tables = tables;
+        }
+    }
+}
+
 impl Process for LakeProcess {
     async fn process(&mut self, event: &mut ParsedEvent, time_left: Duration) -> Result<Processed> {
         let now = self.clock.now();
+        self.refresh_tables(now).await;
         self.attempts += 1;
         let id = format!("{:016x}-{:x}-{}", self.nonce, now.0, self.attempts);
         if let Some(origin) = &event.origin {
@@ -171,5 +218,41 @@ mod tests {
             let files = weir::commit::reader::live_files(&lake, None).await.unwrap();
             assert_eq!(files.iter().map(|f| f.file.rows).sum::<u64>(), rows, "{identity}");
         }
+    }
+    #[tokio::test]
+    async fn a_warm_process_takes_up_a_column_that_was_added() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("file://{}", folder.path().display());
+        let settings = [("WEIR_LAKE", url.as_str()), ("WEIR_TABLE", "clickstream")];
+        let config =
+            Config::from_env(|name| settings.iter().find(|s| s.0 == name).map(|s| s.1.to_owned())).unwrap();
+        let lake = LakeStore::open(&url, &[]).unwrap();
+        let catalog = FolderCatalog::new(lake.object_store(), lake.path("").unwrap(), url.as_str());
+        let text = include_str!("../../schemas/clickstream.json");
+        let put = async |text: &str| {
+            let table = TableInput::from_json(text).unwrap();
+            apply(&plan_apply(&[table], &catalog, &url).await.unwrap(), &catalog).await.unwrap();
+        };
+        put(text).await;
+        let mut process = connect(&config).await.unwrap();
+        let before = process.tables[0].version.clone();
+        let added =
+            r#"{"Name": "properties", "Type": "map<string,string>"}, {"Name": "campaign", "Type": "string"}"#;
+        let old = r#"{"Name": "properties", "Type": "map<string,string>", "Comment": "Free-form, for experiments"}"#;
+        assert!(text.contains(old));
+        put(&text.replace(old, added)).await;
+        let read_at = process.tables_read_at;
+        let after = |span: Duration| EpochMicros(read_at.0 + span.as_micros() as i64);
+        process.refresh_tables(after(TABLES_FRESH / 2)).await;
+        assert_eq!(process.tables[0].version, before);
+        process.refresh_tables(after(TABLES_FRESH)).await;
+        assert!(process.tables[0].columns.iter().any(|c| c.name == "campaign"));
+        // What is broken in between changes nothing.
+        let now = process.tables[0].version.clone();
+        let mut lost = catalog.definition("clickstream").await.unwrap().unwrap();
+        lost.parameters.clear();
+        catalog.put_table(lost).await.unwrap();
+        process.refresh_tables(after(TABLES_FRESH * 3)).await;
+        assert_eq!(process.tables[0].version, now);
     }
 }

@@ -3,6 +3,7 @@
 //! and killed, and readers and producers that others wrote. Nothing here knows how Weir works
 //! inside; tests meet it as users do.
 
+pub mod aws;
 pub mod binaries;
 pub mod fault_proxy;
 pub mod lake;
@@ -12,5 +13,6 @@ pub mod process;
 pub mod python;
 pub mod random;
 pub mod readers;
+pub mod runtime_api;
 pub mod seaweed;
 pub mod small_disk;

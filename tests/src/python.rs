@@ -46,6 +46,13 @@ const MINISTACK: Requirements = Requirements {
     only_wheels: false,
 };
 
+const MOTO: Requirements = Requirements {
+    folder: "moto",
+    file: "requirements-moto.txt",
+    text: include_str!("../requirements-moto.txt"),
+    only_wheels: false,
+};
+
 /// A virtual environment.
 #[derive(Debug, Clone)]
 pub struct Python {
@@ -73,6 +80,12 @@ impl Python {
     pub fn ministack() -> Option<Self> {
         static MADE: OnceLock<Result<Python, String>> = OnceLock::new();
         given(MADE.get_or_init(|| make(MINISTACK)))
+    }
+
+    /// The environment with `moto_server`, under the same rule.
+    pub fn moto() -> Option<Self> {
+        static MADE: OnceLock<Result<Python, String>> = OnceLock::new();
+        given(MADE.get_or_init(|| make(MOTO)))
     }
 
     /// A command of the environment (`aws`, `weed`, `python`).

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use weir::catalog::Catalog;
+use weir::catalog::glue::Patience;
 use weir::close::ActionCall;
 use weir::commit::LakeStore;
 use weir::{Error, Result};
@@ -47,7 +48,7 @@ impl Aggregate {
     /// A setting that cannot be used, with an example that works.
     pub async fn open(get: impl Fn(&str) -> Option<String>) -> Result<Self> {
         let (lake, catalog, aws) = lake_and_catalog(&get)?;
-        let (lake, catalog) = weir_functions::lake::open(&lake, &catalog, &aws).await?;
+        let (lake, catalog) = weir_functions::lake::open(&lake, &catalog, &aws, Patience::LONG)?;
         let set = |name: &str| get(name).filter(|value| !value.trim().is_empty());
         let jobs = PathBuf::from(set("WEIR_JOBS").unwrap_or_else(|| "jobs".to_owned()));
         if !jobs.is_dir() {

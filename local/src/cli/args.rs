@@ -27,7 +27,8 @@ pub(super) struct Global {
     /// The lake: a folder, file:///… or s3://bucket/prefix
     #[arg(long, global = true, env = "WEIR_LAKE", default_value = ".weir/lake")]
     pub(super) lake: String,
-    /// Folder whose `_weir/catalog/` says what the tables are (file:///…); the lake if not given
+    /// What says what the tables are: glue://DATABASE, or a folder whose `_weir/catalog/` does
+    /// (file:///…); the lake if not given
     #[arg(long, global = true, env = "WEIR_CATALOG")]
     pub(super) catalog: Option<String>,
     /// Folder of table definitions (Glue TableInput JSON); the built-in ones if it does not exist
@@ -228,14 +229,31 @@ pub(super) struct TablesArgs {
 #[derive(Debug, Subcommand)]
 pub(super) enum TablesCommand {
     /// Make the catalog say what the folder says; unsafe changes are refused
-    Apply,
+    Apply(ApplyArgs),
     /// Show what apply would do
-    Diff,
+    Diff(ApplyArgs),
     /// List the tables, or print one definition as it stands in the catalog
     Show {
         /// Table
         table: Option<String>,
     },
+}
+
+/// How the stream will reach the tables: more than 50,000 files in an open partition are refused.
+#[derive(Debug, Args)]
+pub(super) struct ApplyArgs {
+    /// Shards that the stream will have
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) shards: u64,
+    /// Parallelization factor of its event source mapping
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10))]
+    pub(super) parallelization_factor: u64,
+    /// Batch window of the mapping, as 10s
+    #[arg(long, default_value = "10s", value_parser = duration)]
+    pub(super) batch_window: Duration,
+    /// Apply tables whose partitions will hold too many files all the same
+    #[arg(long)]
+    pub(super) force: bool,
 }
 
 #[derive(Debug, Args)]

@@ -1,11 +1,14 @@
 //! The lake and its catalog, as the flags name them.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 
+use weir::catalog::glue::{AwsAccess, GlueCatalog, GlueClient, Patience};
 use weir::catalog::{Catalog, Change, FolderCatalog, apply, plan_apply, read_definitions};
+use weir::clock::SystemClock;
 use weir::commit::LakeStore;
 use weir::schema::TableInput;
 
@@ -37,6 +40,8 @@ pub(super) struct Lake {
     /// Where the catalog is, unless in the lake.
     pub(super) catalog_url: Option<String>,
     pub(super) catalog: Arc<dyn Catalog>,
+    /// The client of a Glue catalog, which knows crawlers too.
+    pub(super) glue: Option<Arc<GlueClient>>,
 }
 
 /// Environment of the object store, read through the function's own list.
@@ -88,14 +93,17 @@ impl Lake {
         let url = address(lake)?;
         let store = LakeStore::open(&url, &store_options())?;
         let catalog = Arc::new(FolderCatalog::new(store.object_store(), store.path("")?, url.clone()));
-        Ok(Self { url, store, catalog_url: None, catalog })
+        Ok(Self { url, store, catalog_url: None, catalog, glue: None })
     }
 
     fn with_catalog(mut self, catalog: &str) -> Result<Self> {
+        if let Some(database) = catalog.strip_prefix("glue://").map(|d| d.trim_end_matches('/')) {
+            return self.with_glue(database);
+        }
         if catalog.contains("://") && !catalog.starts_with("file://") {
             bail!(
-                "could not open the catalog {catalog}: this version reads definitions from folders only; \
-                 give --catalog a folder, or leave it out for the lake's own"
+                "could not open the catalog {catalog}: it is no glue:// or file:/// address; \
+                 give --catalog glue://DATABASE or a folder, or leave it out for the lake's own"
             );
         }
         let url = address(catalog)?;
@@ -103,6 +111,21 @@ impl Lake {
         self.catalog =
             Arc::new(FolderCatalog::new(folder.object_store(), folder.path("")?, self.url.clone()));
         self.catalog_url = Some(url);
+        Ok(self)
+    }
+
+    fn with_glue(mut self, database: &str) -> Result<Self> {
+        if database.is_empty() || database.contains('/') {
+            bail!("--catalog glue://{database} names no database; example: --catalog glue://analytics");
+        }
+        let access = Arc::new(AwsAccess::from_options(&store_options(), Patience::LONG)?);
+        // The hasher's keys are random in each process.
+        let seed = RandomState::new().build_hasher().finish();
+        let client = Arc::new(GlueClient::new(access, seed));
+        let catalog = GlueCatalog::new(Arc::clone(&client), database, &self.url, Arc::new(SystemClock));
+        self.catalog = Arc::new(catalog);
+        self.catalog_url = Some(format!("glue://{database}"));
+        self.glue = Some(client);
         Ok(self)
     }
 

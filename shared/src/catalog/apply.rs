@@ -178,8 +178,11 @@ fn same_type(a: &str, b: &str) -> bool {
 
 fn refusal(present: &TableInput, wanted: &TableInput) -> Option<Change> {
     let refuse = |reason: String, way_out: String| Some(Change::Refused { reason, way_out });
-    if present.storage_descriptor.location != wanted.storage_descriptor.location {
-        let from = present.storage_descriptor.location.as_deref().unwrap_or("nowhere");
+    let place = |table: &TableInput| {
+        table.storage_descriptor.location.as_deref().map(|l| l.trim_end_matches('/').to_owned())
+    };
+    // A table made by hand may have no place yet.
+    if let Some(from) = place(present).filter(|from| place(wanted).as_ref() != Some(from)) {
         return refuse(
             format!("the catalog has the table in {from}"),
             "use the lake that holds it".to_owned(),

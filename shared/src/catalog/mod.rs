@@ -5,7 +5,10 @@
 
 mod apply;
 mod folder;
+#[cfg(feature = "glue")]
+pub mod glue;
 mod partition;
+mod volume;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +23,7 @@ use crate::schema::{TableInput, TableSchema};
 pub use apply::{Change, TableChange, apply, plan_apply, read_definitions};
 pub use folder::FolderCatalog;
 pub use partition::{Partition, Switch};
+pub use volume::{Feed, MAX_LIVE_FILES};
 
 /// Parameter of a partition's entry: the revision that its location shows; absent while it is live.
 pub const REVISION: &str = "weir.revision";

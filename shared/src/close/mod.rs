@@ -9,6 +9,8 @@
 //! ```
 
 mod action;
+#[cfg(feature = "glue")]
+mod aws;
 mod collect;
 mod engine;
 mod inventory;
@@ -39,6 +41,8 @@ use crate::error::Result;
 use crate::limits;
 
 pub use action::{ActionCall, ActionState, Actions};
+#[cfg(feature = "glue")]
+pub use aws::AwsActions;
 pub use engine::{Engine, EngineSetting, choose_engine};
 pub use objects::{ActionOutcome, Base, DoneRecord, Plan, PlannedFile, RevisionResult, Started, Vector, Why};
 pub use reader::{RevisionStatus, VisibleFile, revisions, visible_files};

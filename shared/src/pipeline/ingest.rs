@@ -124,6 +124,12 @@ impl Ingest {
         self
     }
 
+    /// Go on with other definitions. What is remembered of shards is forgotten with the old ones.
+    pub fn set_tables(&mut self, tables: Vec<Arc<TableSchema>>) {
+        self.tables = tables;
+        self.warm.clear();
+    }
+
     /// Say which incarnation of a stream the next events come from. What is remembered of another
     /// one is forgotten: its commits say nothing about this one's records.
     pub fn identify(&mut self, stream_arn: &str, identity: String) {

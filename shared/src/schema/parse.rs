@@ -5,7 +5,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::parameters::{self, Level, PARTITION_PREFIX, Parameters, SCHEMA_HASH};
-use super::table_input::{ColumnInput, INPUT_FORMAT, TableInput, added_columns};
+use super::table_input::{APPLIED, ColumnInput, INPUT_FORMAT, TableInput, added_columns};
 use super::types::*;
 use super::{PROVENANCE_COLUMNS, RESCUED_COLUMNS, column, names};
 use crate::error::{Error, Result};
@@ -28,17 +28,36 @@ impl TableSchema {
         read(input).map_err(|problem| Error::Schema { table: input.name.clone(), problem })
     }
 
-    /// The same for what stands in a catalog: it must carry the schema hash, since a table without
-    /// one was not created by `weir tables apply` or lost its settings.
+    /// The same for what stands in a catalog. A table that Weir applied must carry its schema hash:
+    /// one that lost it lost its settings. One that others made (a crawler, `aws glue create-table`)
+    /// is taken as it stands; its partition keys without a derivation are columns by that name.
     pub fn from_catalog(input: &TableInput) -> Result<TableSchema> {
-        if !input.parameters.contains_key(SCHEMA_HASH) {
+        if input.parameters.contains_key(SCHEMA_HASH) {
+            return Self::from_input(input);
+        }
+        if Self::is_applied(input) {
             let problem = format!(
-                "no parameter `{SCHEMA_HASH}`: the table was not made by Weir or lost its settings (to a crawler or \
-                 a DDL statement); restore it with `weir tables apply`"
+                "no parameter `{SCHEMA_HASH}`: the table was made by Weir and lost its settings (to a crawler or a \
+                 DDL statement); restore it with `weir tables apply`"
             );
             return Err(Error::Schema { table: input.name.clone(), problem });
         }
-        Self::from_input(input)
+        let mut input = input.clone();
+        for key in &input.partition_keys {
+            let setting = format!("{PARTITION_PREFIX}{}", key.name);
+            input.parameters.entry(setting).or_insert_with(|| format!("identity({})", key.name));
+        }
+        Self::from_input(&input)
+    }
+
+    /// Whether `weir tables apply` made the table as it stands in a catalog: it has the schema hash,
+    /// or still has the storage parameter or one of the columns that come with it.
+    pub fn is_applied(input: &TableInput) -> bool {
+        let added = |name: &str| PROVENANCE_COLUMNS.iter().chain(&RESCUED_COLUMNS).any(|(n, _)| *n == name);
+        let storage = &input.storage_descriptor;
+        input.parameters.contains_key(SCHEMA_HASH)
+            || storage.other.get("Parameters").is_some_and(|p| p.get(APPLIED).is_some())
+            || storage.columns.iter().any(|column| added(&column.name))
     }
 
     /// Refuses a table that an aggregation job fills: its partitions are replaced whole, so records
@@ -126,8 +145,10 @@ fn check_table(input: &TableInput) -> Result<(), String> {
     match &input.storage_descriptor.input_format {
         Some(format) if format != INPUT_FORMAT => {
             return Err(format!(
-                "InputFormat {format}: Weir writes Parquet; leave InputFormat, OutputFormat and \
-                                SerdeInfo out, `weir tables apply` completes them"
+                "InputFormat {format}: Weir writes Parquet; leave InputFormat, OutputFormat and SerdeInfo out, \
+                 `weir tables apply` completes them (`weir tables show {}` prints a definition to begin with; a table \
+                 of text files keeps its name)",
+                input.name
             ));
         }
         _ => {}

@@ -15,6 +15,10 @@ pub(super) const INPUT_FORMAT: &str = "org.apache.hadoop.hive.ql.io.parquet.Mapr
 const OUTPUT_FORMAT: &str = "org.apache.hadoop.hive.ql.io.parquet.MapredParquetOutputFormat";
 const SERDE: &str = "org.apache.hadoop.hive.ql.io.parquet.serde.ParquetHiveSerDe";
 
+/// Storage parameter of a table that Weir applied. It stands apart from the table's parameters, so
+/// that a table that lost those can be told from one that never had any.
+pub(super) const APPLIED: &str = "weir.applied";
+
 /// A table definition.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -131,12 +135,11 @@ impl TableInput {
             let ty: HiveType = column.ty.parse().map_err(|e| Error::Internal(format!("{e}")))?;
             column.ty = ty.to_string();
         }
-        let storage = &mut done.storage_descriptor;
-        storage.input_format = Some(INPUT_FORMAT.to_owned());
-        storage.output_format = Some(OUTPUT_FORMAT.to_owned());
-        storage.serde_info.get_or_insert_with(
-            || json!({"SerializationLibrary": SERDE, "Parameters": {"serialization.format": "1"}}),
-        );
+        done.storage_descriptor = done.complete_storage();
+        let marks = done.storage_descriptor.other.entry("Parameters").or_insert_with(|| json!({}));
+        if let Some(marks) = marks.as_object_mut() {
+            marks.insert(APPLIED.to_owned(), json!("true"));
+        }
         done.table_type = Some("EXTERNAL_TABLE".to_owned());
         for (name, value) in
             [("EXTERNAL", "TRUE"), ("classification", "parquet"), (parameters::SCHEMA_HASH, &schema.version)]
@@ -144,6 +147,17 @@ impl TableInput {
             done.parameters.insert(name.to_owned(), value.to_owned());
         }
         Ok(done)
+    }
+
+    /// The storage with Parquet's formats and SerDe, where it says none.
+    pub fn complete_storage(&self) -> StorageDescriptor {
+        let mut storage = self.storage_descriptor.clone();
+        storage.input_format = Some(INPUT_FORMAT.to_owned());
+        storage.output_format = Some(OUTPUT_FORMAT.to_owned());
+        storage.serde_info.get_or_insert_with(
+            || json!({"SerializationLibrary": SERDE, "Parameters": {"serialization.format": "1"}}),
+        );
+        storage
     }
 }
 
