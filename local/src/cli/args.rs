@@ -248,8 +248,8 @@ pub(super) struct ApplyArgs {
     /// Parallelization factor of its event source mapping
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10))]
     pub(super) parallelization_factor: u64,
-    /// Batch window of the mapping, as 10s
-    #[arg(long, default_value = "10s", value_parser = duration)]
+    /// Batch window of the mapping, as 10s; the longest there is if not given
+    #[arg(long, default_value = "5m", value_parser = duration)]
     pub(super) batch_window: Duration,
     /// Apply tables whose partitions will hold too many files all the same
     #[arg(long)]

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
-use weir_tests::aws::Aws;
+use weir_tests::aws::{Aws, StandIn};
 use weir_tests::lake::Lake;
 use weir_tests::process;
 
@@ -73,7 +73,11 @@ fn safe_changes_are_applied_and_unsafe_ones_refused_with_the_way_out() {
         let stands =
             aws.cli(["glue", "get-table", "--database-name", name, "--name", "clickstream"])["Table"].clone();
         assert_eq!(stands["Parameters"]["theirs"], "kept", "{which:?}");
-        assert_eq!((&stands["Owner"], &stands["Retention"]), (&json!("somebody"), &json!(9)), "{which:?}");
+        assert_eq!(stands["Owner"], "somebody", "{which:?}");
+        // MiniStack keeps no retention.
+        if which == StandIn::Moto {
+            assert_eq!(stands["Retention"], 9);
+        }
 
         let safe = definition.clone();
         for (change, expected) in [
