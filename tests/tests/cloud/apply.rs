@@ -101,12 +101,15 @@ fn safe_changes_are_applied_and_unsafe_ones_refused_with_the_way_out() {
         daily["PartitionKeys"].as_array_mut().unwrap().pop();
         daily["Parameters"].as_object_mut().unwrap().remove("weir.partition.hour");
         write(&lake, &daily);
-        let (code, plan) = tables(&aws, &lake, name, &["apply", "--shards", "60"]);
+        let (code, plan) = tables(&aws, &lake, name, &["apply", "--shards", "60", "--batch-window", "10s"]);
         assert!(
             code == 1 && plan.contains("! daily: refused: a partition would hold 518400 live files"),
             "{plan}"
         );
-        assert_eq!(tables(&aws, &lake, name, &["apply", "--shards", "60", "--force"]).0, 0);
+        assert_eq!(
+            tables(&aws, &lake, name, &["apply", "--shards", "60", "--batch-window", "10s", "--force"]).0,
+            0
+        );
     }
 }
 
