@@ -31,7 +31,16 @@ impl Host {
     }
 
     fn start_with_window(&self, window: &str) -> Running {
-        let mut up = self.lake.weir(["up", "--port", &self.port, "--no-limits", "--window", window]);
+        let mut up = self.lake.weir([
+            "up",
+            "--port",
+            &self.port,
+            "--no-limits",
+            "--window",
+            window,
+            "--close-every",
+            "0s",
+        ]);
         let mut up = Running::start(up.args(&self.flags), &self.lake.path().join("up.log"));
         up.wait_for_text("Ctrl-C stops", WITHIN);
         // The log is one for all runs: the greeting of this one is told by its port being open.

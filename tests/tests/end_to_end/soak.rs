@@ -178,7 +178,17 @@ impl World {
     }
 
     fn start_host(&mut self) {
-        let mut up = self.lake.weir(["up", "--table", STREAM, "--shards", SHARDS, "--window", "1s"]);
+        let mut up = self.lake.weir([
+            "up",
+            "--table",
+            STREAM,
+            "--shards",
+            SHARDS,
+            "--window",
+            "1s",
+            "--close-every",
+            "0s",
+        ]);
         up.args(["--port", &self.port.to_string(), "--state"]).arg(self.state());
         self.host = Some(Running::start(&mut up, &self.log("up")));
         self.host_back = None;
