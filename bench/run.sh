@@ -5,6 +5,7 @@
 #   bench/run.sh backfill base   `weir ingest` beside DuckDB: base, 10x, partitions, shuffled
 #   bench/run.sh coldstart       process start to first poll, beside an empty function
 #   bench/run.sh compact         compaction beside DuckDB's COPY … ORDER BY; FILES (default 2000)
+#   bench/run.sh load            loadgen and `weir up`; bench/load.sh has its parts
 #   bench/run.sh criterion       unpack, decode, write, the whole handler, the protocol's share
 #
 # PAIRS (default 5) and ROWS (default 1000000) change the backfill. Inputs and outputs stay under
@@ -53,6 +54,7 @@ criterion() {
 
 case "${1:-all}" in
     backfill | coldstart | compact | criterion) "$@" ;;
+    load) shift && bench/load.sh "$@" ;;
     all) backfill && coldstart && compact && criterion ;;
-    *) sed -n '2,11p' "$0" >&2 && exit 2 ;;
+    *) sed -n '2,12p' "$0" >&2 && exit 2 ;;
 esac

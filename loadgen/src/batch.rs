@@ -40,8 +40,17 @@ impl Batches {
     pub fn new(table: Arc<TableSchema>, records: u64, seed: u64) -> Result<Self> {
         let carrier = Carrier::choose(&table, None)?;
         let none = Percentages { late: 0.0, malformed: 0.0, violating: 0.0, duplicate: 0.0 };
-        let plan =
-            Plan { table, carrier, tag: RunTag(1), seed, shares: Shares::new(none)?, pad_to: 0, lines: None };
+        let plan = Plan {
+            table,
+            carrier,
+            tag: RunTag(1),
+            seed,
+            shares: Shares::new(none)?,
+            pad_to: 0,
+            lines: None,
+            of_changes: false,
+            keys: Vec::new(),
+        };
         let generator = Generator::lanes(&plan, 1)?.remove(0);
         Ok(Self { plan, generator, records, next: 0 })
     }
@@ -61,26 +70,49 @@ impl Iterator for Batches {
             payload.clear();
             self.generator.write(&self.plan, &self.plan.event(number, intended), &mut payload);
             payload_bytes += payload.len() as u64;
-            record(&mut out, i, number, &payload);
+            if i > 0 {
+                out.push(',');
+            }
+            // A real number has 56 digits: 18 of them stand for stream and shard.
+            let sequence = 11_583_641_568_799_068_265u128 * 1_000_000 + u128::from(number);
+            let record = StreamRecord {
+                key: &format!("{:08x}", number * 2_654_435_761 % (1 << 32)),
+                sequence: &format!("496546115410264685{sequence:038}"),
+                payload: &payload,
+                arrived_ms: ARRIVED_S * 1_000 + (i % 1000) as i64,
+                shard: 0,
+                stream_arn: "arn:aws:kinesis:us-east-1:123456789012:stream/loadgen",
+            };
+            record.write(&mut out);
         }
         out.push_str("]}");
         Some(Batch { event: out, records: self.records, payload_bytes })
     }
 }
 
-/// As the event source mapping writes it.
-fn record(out: &mut String, place: u64, number: u64, payload: &[u8]) {
-    let comma = if place == 0 { "" } else { "," };
-    // A real number has 56 digits: 18 of them stand for stream and shard.
-    let sequence =
-        format!("496546115410264685{:038}", 11_583_641_568_799_068_265u128 * 1_000_000 + u128::from(number));
-    let data = base64_simd::STANDARD.encode_to_string(payload);
-    let _ = write!(
-        out,
-        r#"{comma}{{"kinesis":{{"kinesisSchemaVersion":"1.0","partitionKey":"{:08x}","sequenceNumber":"{sequence}","data":"{data}","approximateArrivalTimestamp":{ARRIVED_S}.{:03}}},"eventSource":"aws:kinesis","eventVersion":"1.0","eventID":"shardId-000000000000:{sequence}","eventName":"aws:kinesis:record","invokeIdentityArn":"arn:aws:iam::123456789012:role/lambda-role","awsRegion":"us-east-1","eventSourceARN":"arn:aws:kinesis:us-east-1:123456789012:stream/loadgen"}}"#,
-        number * 2_654_435_761 % (1 << 32),
-        place % 1000,
-    );
+/// A record of a Kinesis stream, as an event has it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StreamRecord<'a> {
+    pub(crate) key: &'a str,
+    pub(crate) sequence: &'a str,
+    pub(crate) payload: &'a [u8],
+    pub(crate) arrived_ms: i64,
+    pub(crate) shard: u64,
+    pub(crate) stream_arn: &'a str,
+}
+
+impl StreamRecord<'_> {
+    /// Append it as the event source mapping writes it.
+    pub(crate) fn write(&self, out: &mut String) {
+        let Self { key, sequence, shard, stream_arn, .. } = self;
+        let data = base64_simd::STANDARD.encode_to_string(self.payload);
+        let (seconds, millis) = (self.arrived_ms.div_euclid(1_000), self.arrived_ms.rem_euclid(1_000));
+        let region = stream_arn.split(':').nth(3).unwrap_or_default();
+        let _ = write!(
+            out,
+            r#"{{"kinesis":{{"kinesisSchemaVersion":"1.0","partitionKey":"{key}","sequenceNumber":"{sequence}","data":"{data}","approximateArrivalTimestamp":{seconds}.{millis:03}}},"eventSource":"aws:kinesis","eventVersion":"1.0","eventID":"shardId-{shard:012}:{sequence}","eventName":"aws:kinesis:record","invokeIdentityArn":"arn:aws:iam::123456789012:role/lambda-role","awsRegion":"{region}","eventSourceARN":"{stream_arn}"}}"#,
+        );
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@
 //!    process     init           first batch          second batch
 //! ```
 
+mod hosted;
+
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
@@ -13,6 +15,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
+
+pub use hosted::{Answered, Hosted};
 
 /// What one start of a function took.
 #[derive(Debug, Clone, Default)]
@@ -36,11 +40,22 @@ impl Start {
     }
 }
 
+#[derive(Debug)]
 struct Call {
     at: Instant,
     target: String,
     body: Vec<u8>,
     answer: Sender<Vec<u8>>,
+}
+
+impl Call {
+    fn is_poll(&self) -> bool {
+        self.target.ends_with("/invocation/next")
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
 }
 
 /// Longest wait for one call of the function: Lambda's longest time-out
@@ -82,13 +97,7 @@ pub fn start_held<H>(
     let api = listener.local_addr()?;
     let over = Arc::new(AtomicBool::new(false));
     let calls = serve(listener, Arc::clone(&over));
-    function
-        .env("AWS_LAMBDA_RUNTIME_API", api.to_string())
-        .env("AWS_LAMBDA_FUNCTION_NAME", "ingest")
-        .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
-        .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", memory_mb.to_string())
-        .stdin(Stdio::null())
-        .stdout(Stdio::null());
+    at_runtime_api(function, api, memory_mb);
     let begun = Instant::now();
     let mut child = function.spawn()?;
     let process = begun.elapsed();
@@ -107,6 +116,17 @@ pub fn start_held<H>(
     Ok(start)
 }
 
+/// What Lambda sets in the environment of a function.
+fn at_runtime_api(function: &mut Command, api: std::net::SocketAddr, memory_mb: u32) -> &mut Command {
+    function
+        .env("AWS_LAMBDA_RUNTIME_API", api.to_string())
+        .env("AWS_LAMBDA_FUNCTION_NAME", "ingest")
+        .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
+        .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", memory_mb.to_string())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+}
+
 fn converse(
     pid: u32,
     calls: &Receiver<Call>,
@@ -118,7 +138,7 @@ fn converse(
     let first_poll = poll.at - begun;
     let mut start = Start { resident_bytes: vec![resident_bytes(pid)], ..Start::default() };
     for (i, event) in events.iter().enumerate() {
-        if !poll.target.ends_with("/invocation/next") {
+        if !poll.is_poll() {
             return Err(io::Error::other(format!("expected a poll, found {}", poll.target)));
         }
         let (handed, cpu) = (Instant::now(), cpu_time(pid));
@@ -127,7 +147,7 @@ fn converse(
         start.batches.push(answer.at - handed);
         start.cpu.push(cpu_time(pid).saturating_sub(cpu));
         start.resident_bytes.push(resident_bytes(pid));
-        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        let text = answer.text();
         if !answer.target.ends_with("/response") || text.contains("itemIdentifier") {
             return Err(io::Error::other(format!("batch {} failed: {} {text}", i + 1, answer.target)));
         }

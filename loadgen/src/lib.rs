@@ -8,9 +8,11 @@
 //!                 └──────────────────────────────────────────► truth     lost, twice, misplaced
 //!
 //! batch ─► host or Lambda ─► cold, sweep            what a start, a batch and a memory size cost
+//! generate ─► bench                                        what the generator itself costs
 //! results of all of them ─► report, compare, cost
 //! ```
 pub mod batch;
+pub mod bench;
 pub mod cli;
 pub mod cold;
 pub mod compare;

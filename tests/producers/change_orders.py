@@ -1,7 +1,8 @@
 """Changes of items in a DynamoDB table, made with boto3, and what a table of them has to hold.
 
 change_orders.py ENDPOINT table               makes the table `orders` with a stream, prints its ARN
-change_orders.py ENDPOINT function ARN ZIP ENV   maps the stream to a function made of ZIP; ENV is JSON
+change_orders.py ENDPOINT function ARN ZIP ENV   maps the stream to a function made of ZIP; ENV is JSON;
+                                                 with - for the stream, only makes the function
 change_orders.py ENDPOINT change FROM TO      changes the orders FROM..TO, prints the expected rows
 """
 
@@ -59,6 +60,8 @@ def map_function(endpoint, stream, binary, environment):
         MemorySize=512,
         Environment={"Variables": json.loads(environment)},
     )
+    if stream == "-":
+        return
     functions.create_event_source_mapping(
         FunctionName="ingest",
         EventSourceArn=stream,

@@ -101,6 +101,12 @@ pub fn terminate(pid: u32) {
     unsafe { libc::kill(pid as libc::pid_t, libc::SIGTERM) };
 }
 
+/// What Ctrl-C sends to a process.
+pub fn interrupt(pid: u32) {
+    // SAFETY: a signal to a process id that this test started and has not waited for.
+    unsafe { libc::kill(pid as libc::pid_t, libc::SIGINT) };
+}
+
 /// End a process at once, as when its machine is lost.
 pub fn kill(pid: u32) {
     // SAFETY: a signal to a process id that was asked for just now, of a child of one this test started.

@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::bench::BenchArgs;
 use crate::cold::ColdArgs;
 use crate::compare::CompareArgs;
 use crate::cost::CostArgs;
@@ -20,6 +21,9 @@ pub(super) struct Cli {
 const EXAMPLES: &str = "Examples (beside `weir up --table clickstream --no-limits`):
   loadgen run --endpoint http://127.0.0.1:4567 --rate 5000/s --for 30s
   loadgen run --endpoint http://127.0.0.1:4567 --rate \"0..20000/s over 60s\" --aggregate
+  loadgen run --endpoint http://127.0.0.1:4567 --find-max --within 2s
+  loadgen run --target invoke --program target/lambda/ingest --rate 20000/s --for 30s
+  loadgen run --target dynamodb --stream orders --table orders_changes --for 30s
   loadgen run --stream clicks --lake s3://bucket/lake --rate 1000/s --for 10m    a real stream
   loadgen cold target/lambda/ingest --baseline target/lambda/empty_function
   loadgen sweep target/lambda/ingest --out sweep.json && loadgen cost --sweep sweep.json
@@ -39,6 +43,8 @@ pub(super) enum Command {
     Cost(Box<CostArgs>),
     /// Results as one page with charts that needs nothing but a browser
     Report(ReportArgs),
+    /// What the generator itself costs on one core
+    Bench(BenchArgs),
     /// What got better or worse between two results, and whether by more than noise
     Compare(CompareArgs),
 }

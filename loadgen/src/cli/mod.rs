@@ -22,6 +22,7 @@ pub fn run() -> ExitCode {
         Command::Sweep(args) => runtime.block_on(crate::sweep::run(args)),
         Command::Cost(args) => crate::cost::run(args),
         Command::Report(args) => crate::report::run(args),
+        Command::Bench(args) => crate::bench::run(args),
         Command::Compare(args) => Ok(crate::compare::run(args)),
     };
     runtime.shutdown_background();

@@ -43,7 +43,7 @@ impl Configured {
             .http_client(aws.http_client()?)
             .region(aws_sdk_lambda::config::Region::new(aws.region().to_owned()))
             .credentials_provider(aws.credentials()?);
-        config.set_endpoint_url(aws.endpoint.clone());
+        config.set_endpoint_url(aws.endpoint().map(str::to_owned));
         let client = Client::from_conf(config.build());
         let asked = client.get_function_configuration().function_name(function).send().await;
         let found = asked.map_err(|e| anyhow::anyhow!(crate::target::chain(&e)));

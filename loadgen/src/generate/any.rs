@@ -4,7 +4,6 @@
 use anyhow::{Result, bail};
 use weir::schema::{Column, Granularity, HiveType, StructField, TableSchema, TimeFormat};
 
-use super::carrier::Carrier;
 use super::fate::Kind;
 use super::pattern::Pattern;
 use super::random::{Draws, bits_of};
@@ -54,7 +53,7 @@ impl Any {
         let mut root = Vec::new();
         let pad = (plan.pad_to > 0).then(|| free_text(plan)).transpose()?;
         for (at, column) in table.columns.iter().enumerate() {
-            if pad.as_ref().is_some_and(|name| column.from == [name.clone()]) {
+            if pad.as_ref().is_some_and(|name| column.from == [name.clone()]) || plan.is_of_change(column) {
                 continue;
             }
             let value = match column.json {
@@ -71,7 +70,7 @@ impl Any {
             replace(&mut root, &route.path, &route.value);
         }
         let draws = Draws::new(bits_of(plan.seed, u64::MAX - lane));
-        Ok(Self { draws, root, violations: violations(table, &plan.carrier), pad, pad_to: plan.pad_to })
+        Ok(Self { draws, root, violations: violations(plan), pad, pad_to: plan.pad_to })
     }
 
     pub(super) fn can_violate(&self) -> bool {
@@ -135,12 +134,16 @@ fn free_text(plan: &Plan) -> Result<String> {
     }
 }
 
-fn violations(table: &TableSchema, carrier: &Carrier) -> Vec<(String, &'static str)> {
+fn violations(plan: &Plan) -> Vec<(String, &'static str)> {
     let mut found = Vec::new();
-    for column in &table.columns {
+    for column in &plan.table.columns {
         let [field] = column.from.as_slice() else { continue };
         // The stamp has to stay, since it says which event a dead letter is; json takes everything.
-        if column.name == carrier.column() || column.json {
+        if column.name == plan.carrier.column()
+            || column.json
+            || plan.is_of_change(column)
+            || plan.keys.contains(field)
+        {
             continue;
         }
         match &column.ty {

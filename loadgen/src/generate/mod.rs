@@ -27,7 +27,8 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use weir::clock::EpochMicros;
-use weir::schema::TableSchema;
+use weir::schema::{Column, TableSchema};
+use weir::unpack::CHANGE_FIELDS;
 
 pub use carrier::Carrier;
 pub use fate::{Fate, Kind, Percentages, Shares};
@@ -56,6 +57,10 @@ pub struct Plan {
     pub pad_to: usize,
     /// Lines of a file instead of generated events.
     pub lines: Option<Arc<Lines>>,
+    /// Whether events are items whose changes become rows: what a change says of itself is not made.
+    pub of_changes: bool,
+    /// Top-level fields that the items' key is: right in every event.
+    pub keys: Vec<String>,
 }
 
 /// One event to be made.
@@ -77,6 +82,18 @@ impl Plan {
     pub fn event(&self, number: u64, intended: EpochMicros) -> Event {
         let fate = self.shares.fate(self.seed, number, self.max_late_us());
         Event { number, intended, time: EpochMicros(intended.0 - fate.late_us), fate }
+    }
+
+    /// Whether an event says its own time; else the change of an item does.
+    pub fn says_its_time(&self) -> bool {
+        let column = self.table.event_time.map(|at| &self.table.columns[at]);
+        column.is_none_or(|column| !self.is_of_change(column))
+    }
+
+    /// Whether a column is read from what a change says of itself.
+    fn is_of_change(&self, column: &Column) -> bool {
+        self.of_changes
+            && matches!(column.from.as_slice(), [field] if CHANGE_FIELDS.contains(&field.as_str()))
     }
 
     /// Late events stay within what the table takes.
@@ -154,6 +171,7 @@ impl Generator {
 fn is_made_of(plan: &Plan, fields: &[&str], stamped: &str) -> bool {
     plan.carrier.field() == stamped
         && !plan.carrier.is_numeric()
+        && plan.keys.iter().all(|key| key == stamped)
         && plan.table.route.is_none()
         && plan.table.columns.len() == fields.len()
         && plan

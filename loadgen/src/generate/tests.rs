@@ -21,6 +21,8 @@ fn plan(table: TableSchema, percent: Percentages) -> Plan {
         shares,
         pad_to: 0,
         lines: None,
+        of_changes: false,
+        keys: Vec::new(),
     }
 }
 

@@ -14,7 +14,8 @@ pub struct LakeArgs {
     /// The lake: a folder, file:///… or s3://bucket/prefix
     #[arg(long, env = "WEIR_LAKE", default_value = ".weir/lake")]
     pub(super) lake: String,
-    /// Folder whose `_weir/catalog/` says what the tables are; the lake if not given
+    /// What says what the tables are: glue://DATABASE, or a folder whose `_weir/catalog/` does; the lake
+    /// if not given
     #[arg(long, env = "WEIR_CATALOG")]
     pub(super) catalog: Option<String>,
     /// Folder of table definitions, for a table that the catalog does not hold
@@ -28,16 +29,20 @@ pub struct RunArgs {
     /// Where events are put
     #[arg(long, value_enum, default_value = "kinesis")]
     pub(super) target: TargetKind,
-    /// Name of the stream; the table's name if not given
+    /// Name of the stream, or of the table in DynamoDB; the lake's table's name if not given
     #[arg(long, env = "WEIR_STREAM")]
     pub(super) stream: Option<String>,
+    /// With --target invoke: start this function's program here, once a worker
+    #[arg(long, conflicts_with = "function")]
+    pub(super) program: Option<PathBuf>,
+    /// With --target invoke: invoke this function
+    #[arg(long)]
+    pub(super) function: Option<String>,
     /// Table that the events are for
     #[arg(long, default_value = "clickstream")]
     pub(super) table: String,
     #[command(flatten)]
     pub(super) lake: LakeArgs,
-    #[command(flatten)]
-    pub(super) aws: AwsArgs,
     /// Events a second: `20000/s`, `0..50000/s over 60s`, `1000/s for 9s, 20000/s for 1s, repeat`
     #[arg(long, default_value = "1000/s", value_parser = |text: &str| text.parse::<Schedule>().map(|_| text.to_owned()))]
     pub(super) rate: String,
@@ -53,9 +58,9 @@ pub struct RunArgs {
     /// Requests under way in each lane
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(super) in_flight: u16,
-    /// Longest that an event waits for others to fill its request
-    #[arg(long, default_value = "10ms", value_parser = duration)]
-    pub(super) linger: Duration,
+    /// Longest that an event waits for others to fill its request: 10ms, of an invoke 1s if not given
+    #[arg(long, value_parser = duration)]
+    pub(super) linger: Option<Duration>,
     /// The same seed, rate and workers give the same events
     #[arg(long, default_value_t = 7)]
     pub(super) seed: u64,
@@ -89,6 +94,13 @@ pub struct RunArgs {
     /// Column that carries the event's stamp; chosen if not given
     #[arg(long)]
     pub(super) id_column: Option<String>,
+    /// Try one rate after another, from --rate, and say the highest that is sustained; each goes for
+    /// --for (10s if not given)
+    #[arg(long, conflicts_with_all = ["no_watch", "count"])]
+    pub(super) find_max: bool,
+    /// With --find-max: the longest put → queryable, at the 99th percentile, of a rate that is sustained
+    #[arg(long, default_value = "3s", value_parser = duration, requires = "find_max")]
+    pub(super) within: Duration,
     /// Do not follow the lake and do not check it
     #[arg(long)]
     pub(super) no_watch: bool,
@@ -104,6 +116,9 @@ pub struct RunArgs {
     /// The result as JSON on stdout
     #[arg(long)]
     pub(super) json: bool,
+    // Last: its heading holds for what stands behind it.
+    #[command(flatten)]
+    pub(super) aws: AwsArgs,
 }
 
 /// `loadgen check`
@@ -113,11 +128,12 @@ pub struct CheckArgs {
     pub(super) result: PathBuf,
     #[command(flatten)]
     pub(super) lake: LakeArgs,
-    #[command(flatten)]
-    pub(super) aws: AwsArgs,
     /// The result as JSON on stdout
     #[arg(long)]
     pub(super) json: bool,
+    // Last: its heading holds for what stands behind it.
+    #[command(flatten)]
+    pub(super) aws: AwsArgs,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -15,6 +15,9 @@ use super::shared::Shared;
 use crate::generate::{Generator, Plan, bits_of};
 use crate::target::{Record, Target, kpl};
 
+/// Bytes of a request, however many the target takes.
+const MOST_BYTES: usize = 4_400_000;
+
 /// How events become records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Packing {
@@ -51,6 +54,9 @@ pub(super) struct Work {
 pub(super) struct Lane {
     work: Work,
     generator: Generator,
+    index: u64,
+    /// Records made so far.
+    made: u64,
     /// Of the next event.
     next: u64,
     batch: Batch,
@@ -65,7 +71,7 @@ impl Lane {
     pub(super) fn new(work: Work, generator: Generator, index: u64) -> Self {
         let (batch, packed, event) = (Batch::default(), Vec::new(), Vec::new());
         let keys = bits_of(work.plan.seed, index << 40);
-        Self { work, generator, next: index, batch, packed, packed_from: 0, event, keys }
+        Self { work, generator, index, made: 0, next: index, batch, packed, packed_from: 0, event, keys }
     }
 
     /// Run to the end of the schedule, or until the run is stopped.
@@ -118,7 +124,7 @@ impl Lane {
     fn is_full(&self) -> bool {
         let limits = self.work.target.limits();
         let bytes = self.batch.bytes + self.packed.len() + self.work.packed_bytes;
-        self.batch.records.len() >= limits.records || bytes >= limits.bytes.min(4 << 20)
+        self.batch.records.len() >= limits.records || bytes >= limits.bytes.min(MOST_BYTES)
     }
 
     fn make(&mut self) {
@@ -147,7 +153,7 @@ impl Lane {
         }
         self.batch.events.push(event);
         match self.work.packing {
-            Packing::Single => self.packed.extend_from_slice(&self.event),
+            Packing::Single => self.work.target.write(&self.event, &mut self.packed),
             Packing::Aggregate => kpl::add(&self.event, &mut self.packed),
             Packing::Gzip => {
                 self.packed.extend_from_slice(&self.event);
@@ -174,9 +180,10 @@ impl Lane {
         };
         self.packed.clear();
         let key = self.key();
-        self.batch.bytes += data.len() + key.len();
+        self.batch.bytes += data.len() + key.len() + self.work.target.limits().frame;
         let events = self.packed_from..self.batch.events.len();
-        self.batch.records.push(Record { key, data, events });
+        self.batch.records.push(Record { key, data, events, made: (self.index, self.made) });
+        self.made += 1;
     }
 
     /// Keys are spread evenly, and so are shards.

@@ -158,6 +158,9 @@ pub struct Config {
     pub replay: Option<String>,
     /// Lanes.
     pub lanes: u64,
+    /// Whether events were items of a table whose changes are the rows.
+    #[serde(default)]
+    pub of_changes: bool,
 }
 
 /// How the generator's clock and the stream's stand to each other.
@@ -171,6 +174,9 @@ pub struct Skew {
     pub most_ms: f64,
 }
 
+/// Less than this of what was asked for is a rate that was not met.
+const MET: f64 = 0.99;
+
 /// What a run came to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
@@ -178,6 +184,9 @@ pub struct Outcome {
     pub config: Config,
     /// Seconds from the first send to the last answer.
     pub seconds: f64,
+    /// Processor time of the generator meanwhile, watching included.
+    #[serde(default)]
+    pub cpu_seconds: f64,
     /// Events that the schedule asked for.
     pub scheduled: u64,
     /// Events made, copies included.
@@ -228,4 +237,20 @@ pub struct Outcome {
     pub truth: Option<Truth>,
     /// What was acknowledged, as runs of (state, events): 0 not, 1 yes, 2 perhaps twice, 3 unknown.
     pub ledger: Vec<(u8, u64)>,
+}
+
+impl Outcome {
+    /// Whether the rate that was asked for was reached. The last answers of a short run come a moment
+    /// after its end.
+    pub fn met_its_rate(&self) -> bool {
+        let asked_seconds = self.scheduled as f64 / self.asked_rate;
+        self.acknowledged as f64 >= self.scheduled as f64 * MET && self.seconds <= asked_seconds / MET + 1.0
+    }
+
+    /// Whether everything was sent, and is where it belongs.
+    pub fn held(&self) -> bool {
+        self.ended_early.is_none()
+            && self.given_up == 0
+            && self.truth.as_ref().is_none_or(crate::truth::Truth::holds)
+    }
 }

@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use weir::catalog::glue::GlueCatalog;
 use weir::catalog::{Catalog, FolderCatalog, read_definitions};
+use weir::clock::SystemClock;
 use weir::commit::LakeStore;
 use weir::schema::TableSchema;
 
@@ -14,6 +16,10 @@ use crate::target::AwsArgs;
 /// An opened lake with its catalog.
 pub(super) struct Place {
     pub(super) lake: LakeStore,
+    /// Address of the lake.
+    pub(super) url: String,
+    /// Address of the catalog, unless it is the lake's own.
+    pub(super) catalog_url: Option<String>,
     pub(super) catalog: Arc<dyn Catalog>,
 }
 
@@ -21,18 +27,29 @@ impl Place {
     pub(super) fn open(args: &LakeArgs, aws: &AwsArgs) -> Result<Self> {
         let url = address(&args.lake)?;
         let lake = LakeStore::open(&url, &aws.store_options())?;
-        let catalog: Arc<dyn Catalog> = match args.catalog.as_deref().map(str::trim).filter(|c| !c.is_empty())
-        {
-            None => Arc::new(FolderCatalog::new(lake.object_store(), lake.path("")?, url)),
+        let given = args.catalog.as_deref().map(str::trim).filter(|c| !c.is_empty());
+        let mut catalog_url = given.map(str::to_owned);
+        let catalog: Arc<dyn Catalog> = match given {
+            None => Arc::new(FolderCatalog::new(lake.object_store(), lake.path("")?, url.clone())),
+            Some(catalog) if catalog.starts_with("glue://") => {
+                let database = catalog["glue://".len()..].trim_end_matches('/');
+                if database.is_empty() || database.contains('/') {
+                    bail!("--catalog {catalog} names no database; example: --catalog glue://analytics");
+                }
+                Arc::new(GlueCatalog::new(Arc::new(aws.glue()?), database, &url, Arc::new(SystemClock)))
+            }
             Some(catalog) if catalog.contains("://") && !catalog.starts_with("file://") => bail!(
-                "could not open the catalog {catalog}: loadgen reads catalogs that are folders; give --catalog a folder"
+                "could not open the catalog {catalog}: it is no glue:// or file:/// address; give --catalog \
+                 glue://DATABASE or a folder, or leave it out for the lake's own"
             ),
             Some(catalog) => {
-                let folder = LakeStore::open(&address(catalog)?, &[])?;
-                Arc::new(FolderCatalog::new(folder.object_store(), folder.path("")?, url))
+                let address = address(catalog)?;
+                let folder = LakeStore::open(&address, &[])?;
+                catalog_url = Some(address);
+                Arc::new(FolderCatalog::new(folder.object_store(), folder.path("")?, url.clone()))
             }
         };
-        Ok(Self { lake, catalog })
+        Ok(Self { lake, url, catalog_url, catalog })
     }
 
     /// The table as the catalog has it, or as the folder of definitions says.

@@ -8,7 +8,8 @@ use super::settings::AwsArgs;
 use super::{Answer, Limits, PutFailure, Record};
 
 /// 500 records and 4 MiB a request, 1,000 KiB a record.
-pub(super) const LIMITS: Limits = Limits { records: 500, bytes: 4 << 20, record_bytes: 1_000 << 10 };
+pub(super) const LIMITS: Limits =
+    Limits { records: 500, bytes: 4 << 20, record_bytes: 1_000 << 10, frame: 0 };
 
 /// An open delivery stream.
 #[derive(Debug)]
@@ -26,17 +27,11 @@ impl Firehose {
             .credentials_provider(aws.credentials()?)
             .retry_config(aws_sdk_firehose::config::retry::RetryConfig::disabled())
             .timeout_config(aws_sdk_firehose::config::timeout::TimeoutConfig::disabled());
-        config.set_endpoint_url(aws.endpoint.clone());
+        config.set_endpoint_url(aws.endpoint().map(str::to_owned));
         Ok(Self { client: Client::from_conf(config.build()), stream: stream.to_owned() })
     }
 
     pub(super) async fn put(&self, records: &[Record]) -> Result<Vec<Answer>, PutFailure> {
-        let wrong = |e: aws_sdk_firehose::error::BuildError| PutFailure {
-            may_be_stored: false,
-            throttled: false,
-            permanent: true,
-            text: e.to_string(),
-        };
         let entries: Result<Vec<_>, _> = records
             .iter()
             .map(|record| {
@@ -44,7 +39,7 @@ impl Firehose {
             })
             .collect();
         let put = self.client.put_record_batch().delivery_stream_name(&self.stream);
-        let put = put.set_records(Some(entries.map_err(wrong)?));
+        let put = put.set_records(Some(entries.map_err(|e| PutFailure::unmade(&e))?));
         let answer = put.send().await.map_err(PutFailure::of)?;
         Ok(answer
             .request_responses()

@@ -14,7 +14,7 @@ use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
 
 /// A request that has no answer by then may or may not have been taken.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Clone)]
 struct Client(reqwest::Client);

@@ -10,7 +10,7 @@ use super::{Answer, Limits, PutFailure, Record, chain};
 
 /// 500 records and 5 MiB a request, 1 MiB a record with its key: what streams take that were not set
 /// up for more.
-pub(super) const LIMITS: Limits = Limits { records: 500, bytes: 5 << 20, record_bytes: 1_000_000 };
+pub(super) const LIMITS: Limits = Limits { records: 500, bytes: 5 << 20, record_bytes: 1_000_000, frame: 0 };
 
 /// An open stream.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ impl Kinesis {
             .credentials_provider(aws.credentials()?)
             .retry_config(aws_sdk_kinesis::config::retry::RetryConfig::disabled())
             .timeout_config(aws_sdk_kinesis::config::timeout::TimeoutConfig::disabled());
-        config.set_endpoint_url(aws.endpoint.clone());
+        config.set_endpoint_url(aws.endpoint().map(str::to_owned));
         let opened = Self { client: Client::from_conf(config.build()), stream: stream.to_owned() };
         opened.shards().await?;
         Ok(opened)
@@ -49,12 +49,7 @@ impl Kinesis {
             entry.partition_key(&record.key).data(Blob::new(record.data.clone())).build()
         });
         let entries: Result<Vec<_>, _> = entries.collect();
-        let entries = entries.map_err(|e| PutFailure {
-            may_be_stored: false,
-            throttled: false,
-            permanent: true,
-            text: e.to_string(),
-        })?;
+        let entries = entries.map_err(|e| PutFailure::unmade(&e))?;
         let put = self.client.put_records().stream_name(&self.stream).set_records(Some(entries));
         let answer = put.send().await.map_err(PutFailure::of)?;
         Ok(answer

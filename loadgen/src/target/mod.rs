@@ -1,17 +1,24 @@
-//! Where events are put: Kinesis or Firehose. A put is tried once here; what to
-//! do about its answer is the sender's.
+//! Where events are put: Kinesis, Firehose, a table of DynamoDB, or a function itself. A put is tried
+//! once here; what to do about its answer is the sender's.
 
+mod dynamodb;
 mod firehose;
 mod http;
+mod invoke;
 mod kinesis;
 pub mod kpl;
 mod settings;
+mod signed;
+mod typed;
 
 use anyhow::Result;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
+use weir::schema::TableSchema;
 
+pub use invoke::FunctionSetup;
 pub use settings::AwsArgs;
+pub(crate) use typed::write_item;
 
 /// One record of a put.
 #[derive(Debug, Clone)]
@@ -22,6 +29,9 @@ pub struct Record {
     pub data: Vec<u8>,
     /// Which of the request's events are in it: a range of their positions.
     pub events: std::ops::Range<usize>,
+    /// Which lane made it, and as which of its records: what a function that is invoked takes for
+    /// shard and sequence number.
+    pub made: (u64, u64),
 }
 
 /// What became of one record.
@@ -57,6 +67,8 @@ pub struct Limits {
     pub bytes: usize,
     /// Bytes of one record.
     pub record_bytes: usize,
+    /// Bytes that the request needs around each record.
+    pub frame: usize,
 }
 
 /// Kinds of target.
@@ -64,10 +76,21 @@ pub struct Limits {
 pub enum TargetKind {
     /// A Kinesis stream, by PutRecords
     Kinesis,
-    /// A Firehose delivery stream, by PutRecordBatch
+    /// A Firehose delivery stream, by PutRecordBatch; what it delivers is not followed
     Firehose,
+    /// A table of DynamoDB, by BatchWriteItem: its change stream carries the load
+    Dynamodb,
+    /// The function itself, with events as a stream would hand them over: --program or --function
+    Invoke,
     /// Nowhere: what the generator can do by itself
     None,
+}
+
+impl TargetKind {
+    /// Whether what is put comes into the lake.
+    pub fn reaches_lake(self) -> bool {
+        matches!(self, Self::Kinesis | Self::Dynamodb | Self::Invoke)
+    }
 }
 
 /// A target that is reached.
@@ -77,16 +100,28 @@ pub enum Target {
     Kinesis(kinesis::Kinesis),
     /// [`TargetKind::Firehose`]
     Firehose(firehose::Firehose),
+    /// [`TargetKind::Dynamodb`]
+    Dynamodb(dynamodb::DynamoDb),
+    /// [`TargetKind::Invoke`]
+    Invoke(invoke::Invoke),
     /// [`TargetKind::None`]
     None,
 }
 
 impl Target {
-    /// Open a target by the name of the stream, table or function.
-    pub async fn open(kind: TargetKind, name: &str, aws: &AwsArgs) -> Result<Self> {
+    /// Open a target by the name of the stream or table, for rows of a table of the lake.
+    pub async fn open(
+        kind: TargetKind,
+        name: &str,
+        of: &TableSchema,
+        aws: &AwsArgs,
+        function: FunctionSetup<'_>,
+    ) -> Result<Self> {
         Ok(match kind {
             TargetKind::Kinesis => Self::Kinesis(kinesis::Kinesis::open(name, aws).await?),
             TargetKind::Firehose => Self::Firehose(firehose::Firehose::open(name, aws)?),
+            TargetKind::Dynamodb => Self::Dynamodb(dynamodb::DynamoDb::open(name, of, aws).await?),
+            TargetKind::Invoke => Self::Invoke(invoke::Invoke::open(name, aws, function).await?),
             TargetKind::None => Self::None,
         })
     }
@@ -96,6 +131,38 @@ impl Target {
         match self {
             Self::Kinesis(_) | Self::None => kinesis::LIMITS,
             Self::Firehose(_) => firehose::LIMITS,
+            Self::Dynamodb(_) => dynamodb::LIMITS,
+            Self::Invoke(_) => invoke::LIMITS,
+        }
+    }
+
+    /// Requests of one lane that may be under way at once, of so many that are asked for.
+    pub fn in_flight(&self, asked: usize) -> usize {
+        match self {
+            // A lane is a shard, and a mapping hands over one batch of a shard after another.
+            Self::Invoke(_) => 1,
+            _ => asked,
+        }
+    }
+
+    /// Fields that must be as the target needs them, whatever else is wrong with an event.
+    pub fn keys(&self) -> &[String] {
+        match self {
+            Self::Dynamodb(target) => target.keys(),
+            _ => &[],
+        }
+    }
+
+    /// Append a single event as this target takes it.
+    pub fn write(&self, event: &[u8], out: &mut Vec<u8>) {
+        match self {
+            Self::Dynamodb(target) => target.write_item(event, out),
+            Self::Firehose(_) => {
+                out.extend_from_slice(event);
+                // Firehose sets nothing between the records of an object.
+                out.push(b'\n');
+            }
+            _ => out.extend_from_slice(event),
         }
     }
 
@@ -104,6 +171,8 @@ impl Target {
         match self {
             Self::Kinesis(target) => target.put(records).await,
             Self::Firehose(target) => target.put(records).await,
+            Self::Dynamodb(target) => target.put(records).await,
+            Self::Invoke(target) => target.put(records).await,
             Self::None => Ok(vec![Answer::Stored; records.len()]),
         }
     }
@@ -119,12 +188,25 @@ impl PutFailure {
             + Sync
             + 'static,
     {
-        let code = error.as_service_error().and_then(|e| e.code()).unwrap_or_default().to_owned();
-        let message = error.as_service_error().and_then(|e| e.message()).unwrap_or_default().to_owned();
-        let throttled =
-            ["Throttl", "LimitExceeded", "Throughput", "SlowDown", "TooManyRequests", "Unavailable"]
-                .iter()
-                .any(|part| code.contains(part));
+        let code = error.as_service_error().and_then(|e| e.code()).unwrap_or_default();
+        let message = error.as_service_error().and_then(|e| e.message()).unwrap_or_default();
+        let of_server = matches!(&error, SdkError::ServiceError(a) if a.raw().status().is_server_error());
+        let refused = Self::refused(code, message, of_server);
+        let may_be_stored = match &error {
+            SdkError::ConstructionFailure(_) => false,
+            SdkError::DispatchFailure(failure) => !is_refused(failure.as_connector_error().map(|e| e as _)),
+            SdkError::ServiceError(_) => refused.may_be_stored,
+            _ => true,
+        };
+        let text = if code.is_empty() { chain(&error) } else { refused.text };
+        Self { may_be_stored, text, ..refused }
+    }
+
+    /// An answer that says no, by its code.
+    fn refused(code: &str, message: &str, of_server: bool) -> Self {
+        let throttles =
+            ["Throttl", "LimitExceeded", "Throughput", "SlowDown", "TooManyRequests", "Unavailable"];
+        let throttled = throttles.iter().any(|part| code.contains(part));
         let known = [
             "ResourceNotFound",
             "AccessDenied",
@@ -134,19 +216,13 @@ impl PutFailure {
             "InvalidSignature",
         ];
         let permanent = known.iter().any(|part| code.contains(part));
-        let may_be_stored = match &error {
-            SdkError::ConstructionFailure(_) => false,
-            SdkError::DispatchFailure(failure) => !is_refused(failure.as_connector_error().map(|e| e as _)),
-            SdkError::ServiceError(answer) => {
-                !throttled && !permanent && answer.raw().status().is_server_error()
-            }
-            _ => true,
-        };
-        let text = match code.is_empty() {
-            true => chain(&error),
-            false => format!("{code}: {message}"),
-        };
-        Self { may_be_stored, throttled, permanent, text }
+        let may_be_stored = of_server && !throttled && !permanent;
+        Self { may_be_stored, throttled, permanent, text: format!("{code}: {message}") }
+    }
+
+    /// A request that could not be made.
+    fn unmade(error: &dyn std::error::Error) -> Self {
+        Self { may_be_stored: false, throttled: false, permanent: true, text: chain(error) }
     }
 }
 

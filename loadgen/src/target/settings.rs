@@ -8,7 +8,9 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use clap::Args;
-use object_store::aws::{AmazonS3Builder, AwsCredentialProvider};
+use object_store::StaticCredentialProvider;
+use object_store::aws::{AmazonS3Builder, AwsCredential, AwsCredentialProvider};
+use weir::catalog::glue::{AwsAccess, GlueClient, Patience};
 
 /// How the account, or a stand-in on this machine, is reached.
 #[derive(Debug, Clone, Default, Args)]
@@ -17,6 +19,8 @@ pub struct AwsArgs {
     /// Endpoint of the target instead of the region's (`weir up` prints its own)
     #[arg(long, env = "AWS_ENDPOINT_URL_KINESIS")]
     pub endpoint: Option<String>,
+    #[arg(long, env = "AWS_ENDPOINT_URL", hide = true)]
+    any_endpoint: Option<String>,
     /// Region
     #[arg(long, env = "AWS_REGION")]
     pub region: Option<String>,
@@ -41,6 +45,9 @@ pub struct AwsArgs {
     /// Endpoint of the lake's store (an S3 stand-in)
     #[arg(long, env = "AWS_ENDPOINT_URL_S3")]
     s3_endpoint: Option<String>,
+    /// Endpoint of the catalog (`--catalog glue://…`)
+    #[arg(long, env = "AWS_ENDPOINT_URL_GLUE")]
+    glue_endpoint: Option<String>,
     #[arg(long, env = "AWS_ALLOW_HTTP", hide = true)]
     allow_http: Option<String>,
 }
@@ -49,6 +56,11 @@ impl AwsArgs {
     /// The region; stand-ins don't care.
     pub fn region(&self) -> &str {
         self.region.as_deref().unwrap_or("us-east-1")
+    }
+
+    /// Where the target is, unless in the region.
+    pub fn endpoint(&self) -> Option<&str> {
+        self.endpoint.as_deref().or(self.any_endpoint.as_deref())
     }
 
     /// What opens the store of the lake.
@@ -63,7 +75,7 @@ impl AwsArgs {
             ("aws_container_credentials_relative_uri", &self.container_credentials_relative_uri),
             ("aws_container_credentials_full_uri", &self.container_credentials_full_uri),
             ("aws_container_authorization_token_file", &self.container_authorization_token_file),
-            ("aws_endpoint", &self.s3_endpoint),
+            ("aws_endpoint", if self.s3_endpoint.is_some() { &self.s3_endpoint } else { &self.any_endpoint }),
             ("aws_allow_http", &self.allow_http),
         ];
         given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?))).collect()
@@ -74,12 +86,17 @@ impl AwsArgs {
         super::http::client()
     }
 
-    /// Credentials for SDK clients. An endpoint of one's own without a key gets made-up ones.
+    /// Credentials for SDK clients.
     pub(crate) fn credentials(&self) -> Result<SharedCredentialsProvider> {
-        if self.endpoint.is_some() && self.access_key_id.is_none() {
-            return Ok(SharedCredentialsProvider::new(Credentials::new(
-                "test", "test", None, None, "made up",
-            )));
+        Ok(SharedCredentialsProvider::new(StoreCredentials(self.store_credentials()?)))
+    }
+
+    /// Credentials as the store has them. An endpoint of one's own without a key gets made-up ones.
+    pub(super) fn store_credentials(&self) -> Result<AwsCredentialProvider> {
+        if self.endpoint().is_some() && self.access_key_id.is_none() {
+            let made_up =
+                AwsCredential { key_id: "test".to_owned(), secret_key: "test".to_owned(), token: None };
+            return Ok(Arc::new(StaticCredentialProvider::new(made_up)));
         }
         let mut builder = AmazonS3Builder::new().with_bucket_name("none").with_region(self.region());
         for (name, value) in self.store_options() {
@@ -89,7 +106,17 @@ impl AwsArgs {
         }
         let store =
             builder.build().context("could not find credentials; set AWS_ACCESS_KEY_ID and its secret")?;
-        Ok(SharedCredentialsProvider::new(StoreCredentials(Arc::clone(store.credentials()))))
+        Ok(Arc::clone(store.credentials()))
+    }
+
+    /// Who asks Glue, and where.
+    pub(crate) fn glue(&self) -> Result<GlueClient> {
+        let mut options = self.store_options();
+        let endpoint = self.glue_endpoint.clone().or_else(|| self.any_endpoint.clone());
+        options.extend(endpoint.map(|endpoint| ("aws_endpoint_url_glue".to_owned(), endpoint)));
+        let access = AwsAccess::from_options(&options, Patience::LONG)?;
+        // One process asks: nobody else is throttled with it.
+        Ok(GlueClient::new(Arc::new(access), 0))
     }
 }
 

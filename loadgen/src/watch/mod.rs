@@ -25,6 +25,8 @@ use rows::{Row, Wanted};
 
 /// Pause between looks at the commits.
 const POLL: Duration = Duration::from_millis(20);
+/// Pause before a store that had a bad moment is asked again.
+const PAUSE: Duration = Duration::from_millis(100);
 /// Pause between looks for new shards.
 const NEW_SHARDS: Duration = Duration::from_millis(500);
 
@@ -52,6 +54,8 @@ pub(crate) struct Watcher {
     /// Intended send times of rows that were read in partitions that are not registered yet.
     waiting: Vec<(CommittedFile, Vec<i64>)>,
     seen: Seen,
+    /// How long a store that has a bad moment is asked again.
+    patience: Duration,
     least_us: i64,
     most_us: i64,
     samples: u64,
@@ -84,6 +88,7 @@ impl Watcher {
             registered: BTreeSet::new(),
             waiting: Vec::new(),
             seen: Seen::default(),
+            patience: Duration::ZERO,
             least_us: i64::MIN,
             most_us: i64::MAX,
             samples: 0,
@@ -98,6 +103,7 @@ impl Watcher {
         done: tokio::sync::watch::Receiver<bool>,
         patience: Duration,
     ) -> Result<Seen> {
+        self.patience = patience;
         let mut moved = Instant::now();
         let mut committed = 0;
         loop {
@@ -133,7 +139,7 @@ impl Watcher {
     /// Read what is new; the events of the run in it.
     async fn look(&mut self) -> Result<u64> {
         if self.looked_for_shards.is_none_or(|at| at.elapsed() > NEW_SHARDS) {
-            for chain in reader::chains(&self.lake).await? {
+            for chain in patiently(self.patience, || reader::chains(&self.lake)).await? {
                 self.chains.entry(chain).or_insert(1);
             }
             self.looked_for_shards = Some(Instant::now());
@@ -152,7 +158,7 @@ impl Watcher {
     async fn next_commit(&mut self, chain: &ChainKey) -> Result<Option<CommitHeader>> {
         let Some(version) = self.chains.get_mut(chain) else { return Ok(None) };
         let key = chain.object(LogEntry::Commit(*version));
-        let Some(bytes) = self.lake.get(&key).await? else { return Ok(None) };
+        let Some(bytes) = patiently(self.patience, || self.lake.get(&key)).await? else { return Ok(None) };
         *version += 1;
         Ok(Some(Commit::decode(&key, &bytes)?.header))
     }
@@ -166,7 +172,8 @@ impl Watcher {
             if !of_table && !file.quarantine {
                 continue;
             }
-            let Some(bytes) = self.lake.get(&file.key()).await? else { continue };
+            let key = file.key();
+            let Some(bytes) = patiently(self.patience, || self.lake.get(&key)).await? else { continue };
             let numbers = self
                 .numbers(bytes, file.quarantine)
                 .await
@@ -229,7 +236,8 @@ impl Watcher {
         }
         let unknown = self.waiting.iter().any(|(file, _)| !self.registered.contains(file.partition.as_str()));
         if unknown && !self.plan.table.partition_keys.is_empty() {
-            for partition in self.catalog.partitions(&self.plan.table.name).await? {
+            let table = &self.plan.table.name;
+            for partition in patiently(self.patience, || self.catalog.partitions(table)).await? {
                 let keys = self.plan.table.partition_keys.iter().map(|k| k.name.as_str());
                 let values = keys.zip(partition.values.iter().map(|v| Some(v.as_str())));
                 self.registered
@@ -246,6 +254,22 @@ impl Watcher {
             !shown
         });
         Ok(())
+    }
+}
+
+/// Ask again until a bad moment is over: what is measured must not end with it.
+async fn patiently<T, F>(patience: Duration, ask: impl Fn() -> F) -> weir::Result<T>
+where
+    F: Future<Output = weir::Result<T>>,
+{
+    let begun = Instant::now();
+    loop {
+        match ask().await {
+            Err(error) if error.retryable() && begun.elapsed() < patience => {
+                tokio::time::sleep(PAUSE).await;
+            }
+            answer => return answer,
+        }
     }
 }
 

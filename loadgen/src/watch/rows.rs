@@ -110,11 +110,11 @@ fn micros(column: &arrow::array::ArrayRef) -> Vec<Option<i64>> {
     }
 }
 
-/// The stamp's number behind `"field":` in a record.
+/// The stamp's number behind `"field":` in a record, or behind `"field": {"N": "` in a change of an item.
 fn number_in(raw: &[u8], tag: RunTag, field: &str) -> Option<u64> {
     let key = format!("\"{field}\":");
     let at = memchr::memmem::find(raw, key.as_bytes())? + key.len();
-    let digits: String =
-        raw[at..].iter().take_while(|b| b.is_ascii_digit()).map(|b| char::from(*b)).collect();
+    let value = raw[at..].iter().skip_while(|b| b" {\"N:".contains(b));
+    let digits: String = value.take_while(|b| b.is_ascii_digit()).map(|b| char::from(*b)).collect();
     Some(tag.of_number(digits.parse().ok()?)?.number)
 }

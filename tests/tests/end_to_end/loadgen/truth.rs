@@ -1,65 +1,13 @@
-//! `loadgen run` against `weir up`, and its check on lakes that were tampered with.
+//! What was sent is what the lake holds, and lakes that were tampered with are found out.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
+use std::path::Path;
 
 use serde_json::Value;
 use weir_tests::lake::Lake;
-use weir_tests::process::{self, Running};
+use weir_tests::process;
 use weir_tests::python::Python;
-use weir_tests::{binaries, place};
 
-const WITHIN: Duration = Duration::from_secs(30);
-
-fn start(lake: &Lake, port: u16) -> Running {
-    let (state, port) = (lake.path().join("state").to_string_lossy().into_owned(), port.to_string());
-    let mut up =
-        lake.weir(["up", "--table", "clickstream", "--port", &port, "--no-limits", "--window", "1s"]);
-    let mut up = Running::start(up.args(["--state", &state]), &lake.path().join("up.log"));
-    up.wait_for_text("Ctrl-C stops", WITHIN);
-    up
-}
-
-fn loadgen(lake: &Path, arguments: &[&str]) -> Command {
-    let mut loadgen = Command::new(binaries::loadgen());
-    loadgen.args(arguments).arg("--lake").arg(lake).current_dir(place::checkout());
-    for name in ["WEIR_CATALOG", "WEIR_STREAM", "AWS_REGION", "AWS_ACCESS_KEY_ID"] {
-        loadgen.env_remove(name);
-    }
-    loadgen
-}
-
-/// What a run or a check said, and whether it held.
-fn answer(mut command: Command) -> (Value, i32) {
-    let output = process::output(&mut command);
-    let talk = String::from_utf8_lossy(&output.stderr).into_owned();
-    let said = serde_json::from_slice(&output.stdout);
-    (said.unwrap_or_else(|e| panic!("{command:?}: {e}: {talk}")), output.status.code().unwrap())
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let target = to.join(path.file_name().unwrap());
-        if path.is_dir() { copy(&path, &target) } else { std::fs::copy(&path, &target).map(|_| ()).unwrap() }
-    }
-}
-
-fn parquet_files(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).into_iter().flatten() {
-        let path = entry.unwrap().path();
-        match path.is_dir() {
-            true => found.extend(parquet_files(&path)),
-            false if path.extension().is_some_and(|e| e == "parquet") => found.push(path),
-            false => {}
-        }
-    }
-    found.sort();
-    found
-}
+use super::{WITHIN, answer, copy, loadgen, parquet_files, start};
 
 #[test]
 fn a_run_is_true_and_planted_loss_duplicates_and_misfiling_are_caught() {
@@ -121,43 +69,6 @@ fn a_run_is_true_and_planted_loss_duplicates_and_misfiling_are_caught() {
         let found = (lost > 0, duplicated > 0, misfiled > 0, quarantined > 0);
         let expected = (tampering == "loss", tampering == "duplicate", tampering == "misfiling", false);
         assert_eq!(found, expected, "{tampering}: {truth}");
-    }
-}
-
-#[test]
-fn a_target_that_goes_away_ends_a_run_with_what_there_is() {
-    let lake = Lake::with_tables();
-    let port = process::free_port();
-    let up = start(&lake, port);
-    let (endpoint, out) = (format!("http://127.0.0.1:{port}"), lake.path().join("result"));
-    let mut run =
-        loadgen(lake.path(), &["run", "--endpoint", &endpoint, "--rate", "300/s", "--for", "20s", "--json"]);
-    run.args(["--patience", "1s", "--settle", "1s", "--out"]).arg(&out);
-    let log = lake.path().join("run.log");
-    let mut running = Running::start(&mut run, &log);
-    assert!(process::wait_until(WITHIN, || !parquet_files(&lake.path().join("clickstream")).is_empty()));
-    up.kill();
-    assert_eq!(running.wait(WITHIN).code(), Some(1));
-    let result: Value = serde_json::from_slice(&std::fs::read(out.with_extension("json")).unwrap()).unwrap();
-    assert!(result["ended_early"].as_str().unwrap().contains("target is gone"), "{}", result["ended_early"]);
-    assert!(result["acknowledged"].as_u64().unwrap() > 0);
-}
-
-#[test]
-fn what_cannot_be_run_says_the_way_out() {
-    let lake = Lake::with_tables();
-    let endpoint = format!("http://127.0.0.1:{}", process::free_port());
-    let cases: [(&[&str], &str); 4] = [
-        (&["--table", "nothing", "--for", "1s"], "clickstream"),
-        (&["--rate", "10/s"], "--for"),
-        (&["--endpoint", &endpoint, "--for", "1s"], "--endpoint"),
-        (&["--late", "90", "--malformed", "20", "--for", "1s"], "percentages"),
-    ];
-    for (arguments, text) in cases {
-        let output = process::output(loadgen(lake.path(), &["run"]).args(arguments));
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{said}");
-        assert!(said.contains(text), "{arguments:?}: {said}");
     }
 }
 

@@ -1,0 +1,106 @@
+#!/usr/bin/env bash
+# The section Load of docs/BENCHMARKS.md, on a quiet machine:
+#
+#   bench/load.sh                all of it
+#   bench/load.sh generator      what the generator costs by itself
+#   bench/load.sh put            how fast PutRecords goes, and what either side spends on it
+#   bench/load.sh aggregate      200,000 events a second in aggregates
+#   bench/load.sh sustained      the highest rate into the lake of `weir up`
+#   bench/load.sh memory         the generator's memory over five minutes
+#
+# SECONDS_EACH (default 10) is how long each rate goes. Lakes stand under target/bench and go at the end.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+bin="${CARGO_TARGET_DIR:-target}/release"
+each="${SECONDS_EACH:-10}"
+work="$(mkdir -p "${CARGO_TARGET_DIR:-target}/bench" && mktemp -d "${CARGO_TARGET_DIR:-target}/bench/load-XXXXXX")"
+port="${PORT:-4599}"
+up=""
+
+finish() {
+    stop
+    rm -rf "$work"
+}
+trap finish EXIT
+
+# weir_up TABLE: an endpoint without limits, with an empty lake.
+weir_up() {
+    stop
+    rm -rf "$work/lake" "$work/state"
+    "$bin/weir" --lake "$work/lake" up --table "$1" --port "$port" --no-limits --window 1s --shards 2 \
+        --state "$work/state" --close-every 0s > "$work/up.log" 2>&1 &
+    up=$!
+    for _ in $(seq 100); do
+        grep -q "Ctrl-C stops" "$work/up.log" && return
+        sleep 0.1
+    done
+    cat "$work/up.log" >&2
+    exit 1
+}
+
+stop() {
+    [ -z "$up" ] || { kill "$up" && wait "$up" || true; }
+    up=""
+}
+
+# Processor seconds of `weir up` and of the function that it runs.
+spent() {
+    local ticks=0 pid
+    for pid in "$up" $(cat "/proc/$up/task/"*/children); do
+        ticks=$((ticks + $(cut -d' ' -f14,15 "/proc/$pid/stat" | tr ' ' +)))
+    done
+    awk -v t="$ticks" -v hz="$(getconf CLK_TCK)" 'BEGIN { printf "%.1f\n", t / hz }'
+}
+
+loadgen() {
+    "$bin/loadgen" run --endpoint "http://127.0.0.1:$port" --lake "$work/lake" "$@"
+}
+
+generator() {
+    "$bin/loadgen" bench clickstream access_log sensor_readings
+}
+
+put() {
+    for table in access_log clickstream; do
+        weir_up "$table"
+        echo "== $table, as fast as it is taken; nothing is followed"
+        loadgen --table "$table" --no-watch --rate 1000000/s --for "${each}s" --bytes 300
+        echo "weir up        $(spent) s of processor time so far, function included"
+    done
+}
+
+aggregate() {
+    weir_up clickstream
+    for watch in --no-watch --settle=60s; do
+        echo "== 200,000 events/s in aggregates, $watch"
+        loadgen --rate 200000/s --for "${each}s" --aggregate "$watch" || true
+        echo "weir up        $(spent) s of processor time so far, function included"
+    done
+}
+
+sustained() {
+    for packing in "" --aggregate; do
+        weir_up clickstream
+        echo "== highest rate, records of ${packing:-single events}"
+        loadgen --find-max --rate 5000/s --for "${each}s" --within 3s --settle 60s $packing || true
+    done
+}
+
+memory() {
+    weir_up clickstream
+    loadgen --rate 5000/s --for 300s --settle 60s --out "$work/memory"
+    python3 - "$work/memory.json" <<'PY'
+import json, sys
+series = json.load(open(sys.argv[1]))["series"]
+for second in (30, 60, 180, 300):
+    print(f"{second:4} s {series[min(second, len(series)) - 1]['rss_bytes'] / 1e6:7.1f} MB")
+PY
+}
+
+cargo build --release --locked -p weir-local --bin weir -p weir-loadgen --bin loadgen
+case "${1:-all}" in
+    generator | put | aggregate | sustained | memory) "$1" ;;
+    all) generator && put && aggregate && sustained && memory ;;
+    *) sed -n '2,11p' "$0" >&2 && exit 2 ;;
+esac
