@@ -221,7 +221,10 @@ pub fn run_close(actions: impl AsyncFnOnce(&CloseConfig) -> Result<Arc<dyn Actio
 /// Settings that make no client.
 pub async fn services(config: &CloseConfig) -> Result<Arc<dyn Actions>> {
     match lake::glue_client(&config.aws, Patience::LONG) {
-        Ok(glue) => Ok(Arc::new(AwsActions::new(glue, &config.lake.url()))),
+        Ok(glue) => {
+            let actions = AwsActions::new(glue, &config.lake.url());
+            Ok(Arc::new(actions.with_aggregates(config.aggregates.clone())))
+        }
         // A lake in a folder has no region, and may have no actions either.
         Err(Error::Setting { setting, .. }) if setting == "AWS_REGION" => Ok(Arc::new(NoServices)),
         Err(error) => Err(error),

@@ -119,7 +119,7 @@ impl AwsSettings {
 }
 
 /// What the clients of S3 and Kinesis understand of the environment.
-const AWS_NAMES: [&str; 19] = [
+const AWS_NAMES: [&str; 20] = [
     "AWS_REGION",
     "AWS_DEFAULT_REGION",
     "AWS_ACCESS_KEY_ID",
@@ -132,6 +132,7 @@ const AWS_NAMES: [&str; 19] = [
     "AWS_ENDPOINT_URL_GLUE",
     "AWS_ENDPOINT_URL_SFN",
     "AWS_ENDPOINT_URL_EVENTBRIDGE",
+    "AWS_ENDPOINT_URL_LAMBDA",
     "AWS_ALLOW_HTTP",
     "AWS_VIRTUAL_HOSTED_STYLE_REQUEST",
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",

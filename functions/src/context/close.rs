@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use weir::Result;
+use weir::close::{Aggregates, EngineSetting};
 use weir::limits;
 use weir::schema::parse_duration;
 
@@ -37,6 +38,8 @@ pub struct CloseConfig {
     pub margin: Duration,
     /// `WEIR_ENDED_STREAMS`: keys of streams that feed tables no more
     pub ended_streams: BTreeSet<String>,
+    /// `WEIR_AGGREGATE_FUNCTION`, `WEIR_AGGREGATE_GLUE_JOB`, `WEIR_AGGREGATE_SQL`, `WEIR_AGGREGATE_ENGINE`
+    pub aggregates: Aggregates,
     /// `AWS_LAMBDA_FUNCTION_NAME`
     pub function_name: String,
     /// Settings of the clients
@@ -70,10 +73,12 @@ impl CloseConfig {
             let example = "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks";
             return Err(setting("WEIR_STREAMS", problem, example));
         }
+        let catalog = catalog(get("WEIR_CATALOG"))?;
         let held_back = span("WEIR_HELD_BACK", Duration::ZERO, "6h1m")?;
         Ok(Self {
             lake: lake(get("WEIR_LAKE"))?,
-            catalog: catalog(get("WEIR_CATALOG"))?,
+            aggregates: aggregates(get, &catalog)?,
+            catalog,
             tables: (!tables.is_empty()).then_some(tables),
             streams,
             stream_identity: match get("WEIR_STREAM_IDENTITY") {
@@ -91,6 +96,33 @@ impl CloseConfig {
             aws: AwsSettings(AWS_NAMES.iter().filter_map(|n| get(n).map(|v| (*n, v))).collect()),
         })
     }
+}
+
+fn aggregates(get: impl Fn(&str) -> Option<String>, catalog: &CatalogAddress) -> Result<Aggregates> {
+    let function = get("WEIR_AGGREGATE_FUNCTION");
+    let is_allowed = |b: u8| b.is_ascii_alphanumeric() || b":_-$".contains(&b);
+    if let Some(wrong) = function.as_ref().filter(|name| !name.bytes().all(is_allowed)) {
+        let problem = format!("`{wrong}` is neither a function's name nor its ARN");
+        return Err(setting("WEIR_AGGREGATE_FUNCTION", problem, "weir-aggregate"));
+    }
+    let sql = get("WEIR_AGGREGATE_SQL");
+    if let Some(wrong) = sql.as_ref().filter(|folder| !folder.starts_with("s3://")) {
+        let problem = format!("`{wrong}` is no s3:// address; Glue reads the SQL files there");
+        return Err(setting("WEIR_AGGREGATE_SQL", problem, "s3://my-bucket/jobs"));
+    }
+    let engine = get("WEIR_AGGREGATE_ENGINE").map(|text| text.parse()).transpose();
+    let engine: Option<EngineSetting> =
+        engine.map_err(|problem| setting("WEIR_AGGREGATE_ENGINE", problem, "2GB"))?;
+    Ok(Aggregates {
+        function,
+        glue_job: get("WEIR_AGGREGATE_GLUE_JOB"),
+        sql,
+        catalog: match catalog {
+            CatalogAddress::Glue { database } => Some(format!("glue://{database}")),
+            CatalogAddress::InLake | CatalogAddress::Folder(_) => None,
+        },
+        engine: engine.unwrap_or_default(),
+    })
 }
 
 #[cfg(test)]
@@ -116,7 +148,20 @@ mod tests {
         assert_eq!(config.held_back, Some(Duration::from_secs(21_660)));
         read(&[("WEIR_STREAMS", "arn:aws:dynamodb:eu-west-1:1:table/orders/stream/2026-11-20T05:00:00.000")])
             .unwrap();
+        let config = read(&[
+            ("WEIR_CATALOG", "glue://db"),
+            ("WEIR_AGGREGATE_FUNCTION", "arn:aws:lambda:eu-west-1:123456789012:function:aggregate:live"),
+            ("WEIR_AGGREGATE_ENGINE", "500MB"),
+        ]);
+        let aggregates = config.unwrap().aggregates;
+        assert_eq!(aggregates.catalog.as_deref(), Some("glue://db"));
+        assert!(aggregates.function.is_some_and(|f| f.ends_with(":live")) && aggregates.glue_job.is_none());
+        assert_eq!(aggregates.engine, EngineSetting::Above(500 << 20));
+        assert_eq!(read(&[]).unwrap().aggregates, Aggregates::default());
         for (name, value) in [
+            ("WEIR_AGGREGATE_ENGINE", "spark"),
+            ("WEIR_AGGREGATE_FUNCTION", "aggregate/x"),
+            ("WEIR_AGGREGATE_SQL", "jobs"),
             ("WEIR_LAKE", "/tmp"),
             ("WEIR_TABLES", "a,B"),
             ("WEIR_STREAMS", "clicks"),

@@ -42,7 +42,7 @@ use crate::limits;
 
 pub use action::{ActionCall, ActionState, Actions};
 #[cfg(feature = "glue")]
-pub use aws::AwsActions;
+pub use aws::{Aggregates, AwsActions};
 pub use engine::{Engine, EngineSetting, choose_engine};
 pub use objects::{ActionOutcome, Base, DoneRecord, Plan, PlannedFile, RevisionResult, Started, Vector, Why};
 pub use reader::{RevisionStatus, VisibleFile, revisions, visible_files};

@@ -34,6 +34,8 @@ pub enum Start {
 pub struct JobRun {
     /// The job's name.
     pub job: String,
+    /// What to do where it shall not be made: `take … out of …`.
+    pub otherwise: String,
     /// The argument that tells this run from any other (`--weir_action`) …
     pub id_argument: String,
     /// … and its value.
@@ -111,7 +113,9 @@ impl GlueClient {
                 Some("ResourceNumberLimitExceededException") => Ok(Start::Busy {
                     reason: "the account has as many runs of jobs as it may have".to_owned(),
                 }),
-                Some("EntityNotFoundException") => Ok(Start::Refused { reason: no_job(job) }),
+                Some("EntityNotFoundException") => Ok(Start::Refused {
+                    reason: format!("there is no job {job}; make it, or {}", run.otherwise),
+                }),
                 _ => refused_or(failed("start job", job, "glue:StartJobRun", &e)),
             },
         }
@@ -172,10 +176,6 @@ fn refused_or(error: Error) -> Result<Start> {
 
 fn no_crawler(name: &str) -> String {
     format!("there is no crawler {name}; make it, or take `crawler:{name}` out of `weir.on_close`")
-}
-
-fn no_job(name: &str) -> String {
-    format!("there is no job {name}; make it, or take `job:{name}` out of `weir.on_close`")
 }
 
 fn overlap(crawler: &glue::Crawler, lake: &str) -> Option<String> {

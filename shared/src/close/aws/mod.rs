@@ -1,4 +1,4 @@
-//! Actions in the cloud: Glue crawlers and jobs, Step Functions, EventBridge.
+//! Actions in the cloud: Glue crawlers and jobs, Step Functions, EventBridge, aggregation jobs.
 //!
 //! | action | once for an id by |
 //! |---|---|
@@ -6,7 +6,9 @@
 //! | `job:NAME` | `--weir_action`, searched for among the job's runs before a repeated start |
 //! | `state-machine:ARN` | the execution's name (Standard; Express may run twice) |
 //! | `event` | `id` in the event, for who receives it: EventBridge has no token |
+//! | `aggregate:NAME` | the revision in the catalog: a second run finds it and does nothing |
 
+mod aggregate;
 mod signed;
 
 use std::collections::HashMap;
@@ -21,6 +23,8 @@ use crate::error::{Error, Result};
 use crate::schema::CloseAction;
 use signed::{Refusal, Service};
 
+pub use aggregate::Aggregates;
+
 /// The argument of a job's run that tells it from any other.
 const JOB_ID: &str = "--weir_action";
 
@@ -29,18 +33,18 @@ pub struct AwsActions {
     glue: Arc<GlueClient>,
     /// The lake's URL, which no crawler may look at.
     lake: String,
-    aggregates: Option<Arc<dyn Actions>>,
+    aggregates: Aggregates,
 }
 
 impl AwsActions {
     /// For the lake at URL `lake`, with the credentials of the Glue client.
     pub fn new(glue: Arc<GlueClient>, lake: &str) -> Self {
-        Self { glue, lake: lake.trim_end_matches('/').to_owned(), aggregates: None }
+        Self { glue, lake: lake.trim_end_matches('/').to_owned(), aggregates: Aggregates::default() }
     }
 
-    /// The same, with who starts `aggregate:NAME`.
-    pub fn with_aggregates(mut self, aggregates: Arc<dyn Actions>) -> Self {
-        self.aggregates = Some(aggregates);
+    /// The same, with what runs `aggregate:NAME`.
+    pub fn with_aggregates(mut self, aggregates: Aggregates) -> Self {
+        self.aggregates = aggregates;
         self
     }
 
@@ -57,9 +61,9 @@ impl AwsActions {
         };
         // The same text at each try: the service compares it.
         let body = json!({"stateMachineArn": arn, "name": call.id, "input": detail(call).to_string()});
-        match signed::call(self.access(), &Service::STEP_FUNCTIONS, region, &body).await? {
+        match signed::call(self.access(), &Service::STEP_FUNCTIONS, (region, ""), &body).await? {
             Ok(answer) => {
-                let run = answer.get("executionArn").and_then(Value::as_str).unwrap_or(&call.id);
+                let run = answer.content.get("executionArn").and_then(Value::as_str).unwrap_or(&call.id);
                 Ok(ActionState::Started { run: run.to_owned() })
             }
             Err(Refusal { code, message }) => match code.as_str() {
@@ -91,8 +95,8 @@ impl AwsActions {
                 ),
             })
         };
-        let answer = match signed::call(self.access(), &Service::EVENTS, region, &body).await? {
-            Ok(answer) => answer,
+        let answer = match signed::call(self.access(), &Service::EVENTS, (region, ""), &body).await? {
+            Ok(answer) => answer.content,
             Err(Refusal { code, message }) => return refused(&code, &message),
         };
         // One entry: the call can succeed and the entry fail.
@@ -124,14 +128,7 @@ impl Actions for AwsActions {
             CloseAction::Job(name) => Ok(state(self.glue.start_job(&job_run(name, call)).await?)),
             CloseAction::StateMachine(arn) => self.start_execution(arn, call).await,
             CloseAction::Event => self.put_event(call).await,
-            CloseAction::Aggregate(name) => match &self.aggregates {
-                Some(aggregates) => aggregates.start(action, call).await,
-                None => Ok(ActionState::Refused {
-                    reason: format!(
-                        "aggregate:{name}: nothing here runs aggregates; deploy the function `aggregate`"
-                    ),
-                }),
-            },
+            CloseAction::Aggregate(name) => self.start_aggregate(name, call).await,
         }
     }
 }
@@ -159,6 +156,7 @@ fn job_run(job: &str, call: &ActionCall) -> JobRun {
     let arguments: HashMap<_, _> = arguments.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
     JobRun {
         job: job.to_owned(),
+        otherwise: format!("take `job:{job}` out of `weir.on_close`"),
         id_argument: JOB_ID.to_owned(),
         id: call.id.clone(),
         arguments,

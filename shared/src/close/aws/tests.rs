@@ -6,16 +6,23 @@ use std::sync::mpsc::{Receiver, channel};
 
 use super::*;
 use crate::catalog::glue::Patience;
+use crate::close::EngineSetting;
 
 const ARN: &str = "arn:aws:states:eu-west-1:1:stateMachine:m";
 
 /// Answers one request after another with a status and a body; hands over what it was asked.
 fn server(answers: Vec<(u16, Value)>) -> (String, Receiver<(String, Value)>) {
+    let plain = |(status, body): (u16, Value)| (status, "X-Plain: 1".to_owned(), body.to_string());
+    serve(answers.into_iter().map(plain).collect())
+}
+
+/// The same with a header, and a body as it is.
+fn serve(answers: Vec<(u16, String, String)>) -> (String, Receiver<(String, Value)>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     let (sender, asked) = channel();
     std::thread::spawn(move || {
-        for (status, body) in answers {
+        for (status, header, body) in answers {
             let (mut stream, _) = listener.accept().unwrap();
             let mut reader = BufReader::new(stream.try_clone().unwrap());
             let mut head = String::new();
@@ -27,11 +34,10 @@ fn server(answers: Vec<(u16, Value)>) -> (String, Receiver<(String, Value)>) {
             let mut request = vec![0; length.unwrap_or(0)];
             reader.read_exact(&mut request).unwrap();
             sender.send((head, serde_json::from_slice(&request).unwrap())).unwrap();
-            let body = body.to_string();
             let length = body.len();
             write!(
                 stream,
-                "HTTP/1.1 {status} x\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+                "HTTP/1.1 {status} x\r\n{header}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
             )
             .unwrap();
         }
@@ -70,15 +76,18 @@ fn a_call() -> ActionCall {
 /// What it came to, in a word, and the text with it.
 async fn told(answer: (u16, Value), action: &CloseAction) -> (&'static str, String, (String, Value)) {
     let (address, asked) = server(vec![answer]);
-    let told = actions(&address).start(action, &a_call()).await;
-    let (word, text) = match told {
+    let (word, text) = outcome(actions(&address).start(action, &a_call()).await);
+    (word, text, asked.recv().unwrap())
+}
+
+fn outcome(told: Result<ActionState>) -> (&'static str, String) {
+    match told {
         Ok(ActionState::Started { run }) => ("started", run),
         Ok(ActionState::Waiting { reason }) => ("waiting", reason),
         Ok(ActionState::Refused { reason }) => ("refused", reason),
         Err(error) if error.retryable() => ("later", error.to_string()),
         Err(error) => ("error", error.to_string()),
-    };
-    (word, text, asked.recv().unwrap())
+    }
 }
 
 #[tokio::test]
@@ -231,5 +240,142 @@ async fn a_crawler_that_runs_is_waited_for_and_one_over_the_lake_is_refused() {
         };
         assert_eq!(found, word, "{answers:?}: {said}");
         assert!(said.contains(text), "{answers:?}: {said}");
+    }
+}
+
+/// Aggregates where both engines are there and a kilobyte is much.
+fn aggregates(endpoint: &str, function: &str) -> AwsActions {
+    actions(endpoint).with_aggregates(Aggregates {
+        function: Some(function.to_owned()),
+        glue_job: Some("spark".to_owned()),
+        sql: Some("s3://b/jobs".to_owned()),
+        catalog: Some("glue://db".to_owned()),
+        engine: EngineSetting::Above(1_000),
+    })
+}
+
+const FUNCTION: &str = "arn:aws:lambda:eu-west-1:1:function:aggregate:live";
+
+#[tokio::test]
+async fn a_small_partition_is_aggregated_by_the_function_as_an_event() {
+    let no = |code: &str| format!("X-Amzn-ErrorType: {code}:http://internal.amazon.com/coral/");
+    let said = |reason: &str| json!({"Type": "User", "Message": "m", "Reason": reason}).to_string();
+    let limit = "ReservedFunctionConcurrentInvocationLimitExceeded";
+    let cases = [
+        (
+            202,
+            "X-Amzn-RequestId: r-1".to_owned(),
+            String::new(),
+            "started",
+            "request r-1: 1000 bytes are within",
+        ),
+        (429, no("TooManyRequestsException"), said(limit), "waiting", "cannot be invoked now"),
+        (
+            429,
+            no("TooManyRequestsException"),
+            said("CallerRateLimitExceeded"),
+            "later",
+            "could not invoke a function",
+        ),
+        (
+            409,
+            no("ResourceConflictException"),
+            said(""),
+            "waiting",
+            "ResourceConflictException: m (1000 bytes",
+        ),
+        (
+            404,
+            no("ResourceNotFoundException"),
+            said(""),
+            "refused",
+            "deploy it, or correct WEIR_AGGREGATE_FUNCTION",
+        ),
+        (403, no("AccessDeniedException"), said(""), "refused", "allow lambda:InvokeFunction"),
+        (403, "X: 1".to_owned(), json!({"message": "no key"}).to_string(), "refused", "no key (1000 bytes"),
+        (400, no("InvalidRequestContentException"), said(""), "refused", "InvalidRequestContentException: m"),
+        (500, no("ServiceException"), said(""), "later", "could not invoke a function at http://127"),
+        (502, no("EC2ThrottledException"), said(""), "later", "could not invoke a function at http://127"),
+    ];
+    let action = CloseAction::Aggregate("clickstream_pages".into());
+    for (status, header, body, word, text) in cases {
+        let (address, asked) = serve(vec![(status, header.clone(), body)]);
+        let told = aggregates(&address, FUNCTION).start(&action, &a_call()).await;
+        let (found, said) = outcome(told);
+        assert_eq!(found, word, "{header}: {said}");
+        assert!(said.contains(text), "{header}: {said}");
+        let (head, body) = asked.recv().unwrap();
+        let path = "/2015-03-31/functions/arn%3Aaws%3Alambda%3Aeu-west-1%3A1%3Afunction%3Aaggregate%3Alive/invocations";
+        assert!(head.starts_with(&format!("POST {path} ")), "{head}");
+        assert!(head.to_lowercase().contains("x-amz-invocation-type: event"), "{head}");
+        assert!(head.contains("/eu-west-1/lambda/aws4_request"), "{head}");
+        // What the function takes as its event: the action as it is, with the job beside it.
+        assert_eq!(body["job"], "clickstream_pages");
+        assert_eq!(serde_json::from_value::<ActionCall>(body).unwrap(), a_call());
+    }
+}
+
+#[tokio::test]
+async fn a_large_partition_is_aggregated_by_the_glue_job_once_for_an_id() {
+    let refusal = |code: &str| (400, json!({"__type": code, "message": "m"}));
+    let cases = [
+        ((200, json!({"JobRunId": "jr_1"})), "started", "job spark, run jr_1: 1001 bytes are more than"),
+        (refusal("ConcurrentRunsExceededException"), "waiting", "as many runs as it may have at once (1001"),
+        (refusal("EntityNotFoundException"), "refused", "make it, or correct WEIR_AGGREGATE_GLUE_JOB"),
+        (refusal("AccessDeniedException"), "refused", "allow glue:StartJobRun"),
+        (refusal("ThrottlingException"), "later", "could not start job spark"),
+    ];
+    let action = CloseAction::Aggregate("clickstream_pages".into());
+    let call = ActionCall { bytes: 1_001, ..a_call() };
+    for (answer, word, text) in cases {
+        let (address, asked) = server(vec![answer.clone()]);
+        let (found, said) = outcome(aggregates(&address, FUNCTION).start(&action, &call).await);
+        assert_eq!(found, word, "{answer:?}: {said}");
+        assert!(said.contains(text), "{answer:?}: {said}");
+        let (_, body) = asked.recv().unwrap();
+        assert_eq!(body["JobName"], "spark");
+        for (argument, value) in [
+            ("--weir_job", "clickstream_pages"),
+            ("--weir_jobs", "s3://b/jobs"),
+            ("--weir_lake", "s3://b/lake"),
+            ("--weir_catalog", "glue://db"),
+            ("--weir_table", "clicks"),
+            ("--weir_partition", "dt=2026-11-20"),
+            ("--weir_location", "s3://b/lake/clicks/closed/dt=2026-11-20/r0002-1f/"),
+            ("--weir_revision", "2"),
+            ("--weir_action", "weir-1f"),
+        ] {
+            assert_eq!(body["Arguments"][argument], value, "{argument}");
+        }
+    }
+    // Started before, and the answer was lost.
+    let run = json!({"Id": "jr_7", "Arguments": {"--weir_action": "weir-1f"}});
+    let (address, asked) = server(vec![(200, json!({"JobRuns": [run]}))]);
+    let again = ActionCall { repeated: true, ..call };
+    let (found, said) = outcome(aggregates(&address, FUNCTION).start(&action, &again).await);
+    assert_eq!((found, said.split(':').next()), ("started", Some("job spark, run jr_7")), "{said}");
+    assert!(asked.recv().unwrap().0.contains("AWSGlue.GetJobRuns"));
+}
+
+#[tokio::test]
+async fn what_an_engine_lacks_is_told_with_the_settings_that_help() {
+    let action = CloseAction::Aggregate("clickstream_pages".into());
+    let nobody = "http://127.0.0.1:1";
+    let all = Aggregates {
+        function: Some("aggregate".into()),
+        glue_job: Some("spark".into()),
+        catalog: Some("glue://db".into()),
+        ..Aggregates::default()
+    };
+    let glue = EngineSetting::Always(crate::close::Engine::Glue);
+    for (aggregates, help) in [
+        (Aggregates::default(), "set WEIR_AGGREGATE_FUNCTION, or WEIR_AGGREGATE_ENGINE=glue (1000 bytes"),
+        (Aggregates { engine: glue, glue_job: None, ..all.clone() }, "set WEIR_AGGREGATE_GLUE_JOB, or"),
+        (Aggregates { engine: glue, catalog: None, ..all }, "set WEIR_CATALOG=glue://DATABASE, or"),
+    ] {
+        let told = actions(nobody).with_aggregates(aggregates).start(&action, &a_call()).await;
+        let (found, said) = outcome(told);
+        assert_eq!(found, "refused", "{said}");
+        assert!(said.contains(help), "{said}");
     }
 }
