@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use weir::catalog::Catalog;
 use weir::close::{ActionCall, ActionState};
 use weir::commit::LakeStore;
-use weir_query::jobs::{Job, JobError, JobRun, RunLimits, run_job};
+use weir_query::jobs::{Job, JobError, JobOutcome, JobRun, RunLimits, run_job};
 
 /// Memory of a run that a close starts.
 const MEMORY_BYTES: usize = 512 << 20;
@@ -64,7 +64,12 @@ impl LocalAggregates {
             nonce: nonce(),
         };
         match run_job(&self.lake, &*self.catalog, &job, &run, &limits).await {
-            Ok(outcome) => Ok(ActionState::Started { run: outcome.location }),
+            Ok(outcome) => {
+                let JobOutcome { target, revision, switched, .. } = &outcome;
+                let stood = if *switched { "" } else { " or a later one stood there" };
+                let run = format!("in this process, {target} revision {revision}{stood}");
+                Ok(ActionState::Started { run })
+            }
             Err(JobError::Lake(error)) if error.retryable() => Err(error),
             Err(error) => refused(error.to_string()),
         }

@@ -1,5 +1,6 @@
 //! `weir close`: one run now; with a partition, that one, complete or not.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -8,10 +9,11 @@ use serde_json::json;
 
 use weir::close::{OpenPartition, Waits};
 use weir::partition::PartitionPath;
+use weir::schema::CloseAction;
 use weir_functions::context::process_env;
 
 use crate::closing::{Closing, LocalServices, LocalStream, sentence};
-use crate::jobs::LocalAggregates;
+use crate::jobs::{LocalAggregates, find, job_files};
 
 use super::args::{CloseArgs, Global};
 use super::lake::Lake;
@@ -35,7 +37,9 @@ pub(super) async fn run(global: &Global, args: &CloseArgs) -> Result<ExitCode> {
         return Ok(ExitCode::from(USAGE));
     }
     let streams: Vec<_> = LocalStream::running(&args.state)?.into_iter().collect();
-    let closing = closing(&lake, &streams, std::slice::from_ref(&args.table), &args.state, args.grace)?;
+    let tables = std::slice::from_ref(&args.table);
+    let here = Here { state: &args.state, grace: args.grace, say: |line| eprintln!("{line}") };
+    let closing = closing((global, &lake), &streams, tables, &here).await?;
     let report = closing.run(Some((args.table.clone(), partition.clone()))).await?;
     if global.json {
         println!("{}", json!(report));
@@ -51,21 +55,56 @@ pub(super) async fn run(global: &Global, args: &CloseArgs) -> Result<ExitCode> {
     Ok(if report.failures == 0 && report.tables.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// A closer with the state folder's event file and scratch.
-pub(super) fn closing(
-    lake: &Lake,
+/// What of this machine a closer uses.
+pub(super) struct Here<'a> {
+    /// Folder of events and scratch.
+    pub(super) state: &'a Path,
+    /// How long superseded files stay.
+    pub(super) grace: Duration,
+    /// Hears of each event that is sent.
+    pub(super) say: fn(&str),
+}
+
+/// A closer with the state folder's event file and scratch. Tables that jobs fill are made where they
+/// are missing.
+pub(super) async fn closing(
+    (global, lake): (&Global, &Lake),
     streams: &[LocalStream],
     tables: &[String],
-    state: &std::path::Path,
-    grace: Duration,
+    here: &Here<'_>,
 ) -> Result<Closing> {
-    let scratch = state.join("compaction");
+    let scratch = here.state.join("compaction");
     std::fs::create_dir_all(&scratch).with_context(|| format!("could not make {}", scratch.display()))?;
     let parts = (lake.store.clone(), lake.catalog.clone());
     let jobs = process_env("WEIR_JOBS").unwrap_or_else(|| "jobs".to_owned());
+    ensure_targets((global, lake), tables, Path::new(&jobs)).await?;
     let aggregates = LocalAggregates::new(parts.0.clone(), parts.1.clone(), jobs.into());
-    let services = LocalServices::new(state).with_aggregates(aggregates);
-    Closing::new(parts, streams, tables, services, (scratch, grace))
+    let services = LocalServices::new(here.state, here.say).with_aggregates(aggregates);
+    Closing::new(parts, streams, tables, services, (scratch, here.grace))
+}
+
+/// Tables that the jobs of these tables fill are in the catalog, if their definitions can be found. A job
+/// or table that cannot is no reason to close nothing: it is shown with the partitions that wait for it.
+async fn ensure_targets((global, lake): (&Global, &Lake), tables: &[String], jobs: &Path) -> Result<()> {
+    let Ok(files) = job_files(jobs) else { return Ok(()) };
+    let mut missing = Vec::new();
+    for table in tables {
+        let Ok(schema) = lake.catalog.table(table).await else { continue };
+        for action in &schema.on_close {
+            if let CloseAction::Aggregate(name) = action
+                && let Ok(job) = find(&files, name)
+                && lake.catalog.definition(&job.target).await?.is_none()
+            {
+                missing.push(job.target);
+            }
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let known = Lake::definitions(global)?;
+    missing.retain(|table| known.iter().any(|definition| definition.name == *table));
+    lake.ensure_tables(global, &missing).await
 }
 
 /// Why a partition is open, in a line.

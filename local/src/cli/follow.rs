@@ -11,6 +11,7 @@ use crate::runtime::poller::dynamodb::is_dynamodb_stream;
 use crate::runtime::{HostedFunction, follow};
 
 use super::args::{Global, UpArgs};
+use super::close::{Here, closing};
 use super::lake::Lake;
 use super::up::{held_back, program, settings, wait_for_stop};
 
@@ -45,7 +46,8 @@ pub(super) async fn run(global: &Global, args: &UpArgs, stream: &str, endpoint: 
             let failed = || args.state.join("failed").to_string_lossy().into_owned();
             let failures = Some(args.on_failure.clone().unwrap_or_else(failed));
             let streams = [LocalStream::dynamodb(endpoint, stream, (failures, held_back))];
-            let closing = super::close::closing(&lake, &streams, &args.tables, &args.state, args.grace)?;
+            let here = Here { state: &args.state, grace: args.grace, say: |line| eprintln!("{line}") };
+            let closing = closing((global, &lake), &streams, &args.tables, &here).await?;
             Some(Scheduler::start(closing, args.close_every, |line| eprintln!("{line}")))
         }
     };

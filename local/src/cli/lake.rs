@@ -163,7 +163,12 @@ impl Lake {
                 ),
             }
         }
-        let changes = plan_apply(&missing, &*self.catalog, &self.url).await?;
+        self.put_tables(&missing).await
+    }
+
+    /// Put definitions into the catalog, as `weir tables apply` does.
+    pub(super) async fn put_tables(&self, definitions: &[TableInput]) -> Result<()> {
+        let changes = plan_apply(definitions, &*self.catalog, &self.url).await?;
         if let Some(refused) = changes.iter().find(|c| matches!(c.change, Change::Refused { .. })) {
             bail!("{refused}");
         }

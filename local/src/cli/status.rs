@@ -67,7 +67,7 @@ pub(super) async fn run(global: &Global, args: &StatusArgs) -> Result<ExitCode> 
 async fn open_partitions(lake: &Lake, args: &StatusArgs) -> Result<Report> {
     let streams: Vec<_> = LocalStream::running(&args.state)?.into_iter().collect();
     let parts = (lake.store.clone(), lake.catalog.clone());
-    let services = LocalServices::new(&args.state);
+    let services = LocalServices::new(&args.state, |_| {});
     let closing = Closing::new(parts, &streams, &[], services, (args.state.clone(), limits::CLOSE_GRACE))?;
     closing.look().await
 }
@@ -138,6 +138,10 @@ fn partitions_text(report: &Report, closed: &[RevisionStatus]) -> String {
     if !closed.is_empty() {
         let row = |r: &RevisionStatus| {
             let actions = r.actions.iter().map(|a| match (&a.run, &a.reason) {
+                // Where it runs, and why there.
+                (Some(run), _) if a.action.starts_with("aggregate:") => {
+                    format!("{} started: {run}", a.action)
+                }
                 (Some(_), _) => format!("{} started", a.action),
                 (None, reason) => format!("{}: {}", a.action, reason.as_deref().unwrap_or("not started")),
             });

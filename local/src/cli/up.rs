@@ -16,6 +16,7 @@ use crate::runtime::poller::Destination;
 use crate::runtime::{HostedFunction, Running, UpConfig, up};
 
 use super::args::{Global, UpArgs};
+use super::close::{Here, closing};
 use super::follow;
 use super::lake::{Lake, store_options};
 
@@ -72,7 +73,8 @@ pub(super) async fn run(global: &Global, args: &UpArgs) -> Result<ExitCode> {
         true => None,
         false => {
             let streams = [local_stream(&running, &args.state, held_back, args.on_failure.as_deref())?];
-            let closing = super::close::closing(&lake, &streams, &args.tables, &args.state, args.grace)?;
+            let here = Here { state: &args.state, grace: args.grace, say: |line| eprintln!("{line}") };
+            let closing = closing((global, &lake), &streams, &args.tables, &here).await?;
             Some(Scheduler::start(closing, args.close_every, |line| eprintln!("{line}")))
         }
     };

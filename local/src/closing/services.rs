@@ -1,4 +1,4 @@
-//! The services that wait for partitions, on one machine: `event` is a line of a file and of stderr,
+//! The services that wait for partitions, on one machine: `event` is a line of a file,
 //! `aggregate:NAME` runs in this process; services of AWS are refused, with the way out.
 
 use std::io::Write;
@@ -17,12 +17,13 @@ use crate::jobs::LocalAggregates;
 pub struct LocalServices {
     events: PathBuf,
     aggregates: Option<LocalAggregates>,
+    say: fn(&str),
 }
 
 impl LocalServices {
-    /// Events go to `events.ndjson` in this folder.
-    pub fn new(state: &std::path::Path) -> Self {
-        Self { events: state.join("events.ndjson"), aggregates: None }
+    /// Events go to `events.ndjson` in this folder, and `say` hears of each.
+    pub fn new(state: &std::path::Path, say: fn(&str)) -> Self {
+        Self { events: state.join("events.ndjson"), aggregates: None, say }
     }
 
     /// The same, with who runs aggregation jobs.
@@ -54,7 +55,8 @@ impl LocalServices {
         }
         let mut file = std::fs::File::options().create(true).append(true).open(&self.events)?;
         file.write_all(format!("{line}\n").as_bytes())?;
-        eprintln!("event: partition closed: {}/{} revision {}", call.table, call.partition, call.revision);
+        let (table, partition, revision) = (&call.table, &call.partition, call.revision);
+        (self.say)(&format!("event: partition closed: {table}/{partition} revision {revision}"));
         Ok(())
     }
 }

@@ -99,6 +99,14 @@ pub async fn run_job(
         outcome.location = entry.storage_descriptor.location;
         return Ok(outcome);
     }
+    if files.is_empty() {
+        // Read as an empty partition it would replace rows by none.
+        let problem = format!(
+            "no file of revision {} lies in {}; a later revision has superseded it: run the job over that one",
+            run.revision, run.location
+        );
+        return Err(JobError::Engine { job: job.name.clone(), problem });
+    }
     let rows = result(lake, job, (&source, &target), files, limits).await?;
     let directory = closed_directory(&job.target, &partition, revision, &run.nonce);
     let footer = [

@@ -2,6 +2,8 @@
 //! Weir as its users meet it: built programs, real files, readers that others wrote.
 
 mod bad_moments;
+mod closing_readers;
+mod demo;
 mod dynamodb;
 mod environment;
 mod ingest;
