@@ -4,12 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
-
-use super::function::{FunctionConfig, FunctionHost};
+use super::function::FunctionHost;
 use super::lock::FolderLock;
-use super::poller::{Destination, Poller, PollerConfig, Status};
-use super::{ACCOUNT, HostedFunction, REGION, UpConfig, status_file};
+use super::poller::{Poller, Status};
+use super::{HostedFunction, UpConfig};
 
 /// It runs until it is stopped; dropped, all of it ends at once.
 pub struct Following {
@@ -28,34 +26,10 @@ pub struct Following {
 pub async fn follow(config: UpConfig, endpoint: &str, function: HostedFunction) -> anyhow::Result<Following> {
     config.mapping.check()?;
     let lock = FolderLock::take(&config.state_dir)?;
-    let host = FunctionHost::new(FunctionConfig {
-        name: config.mapping.function.clone(),
-        arn: format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{}", config.mapping.function),
-        program: function.program,
-        memory_mb: function.memory_mb,
-        timeout: function.timeout,
-        init_timeout: Duration::from_secs(10),
-        concurrency: function.concurrency.unwrap_or(config.shards as usize),
-        log_file: Some(config.state_dir.join("function.log")),
-        verbose: function.verbose,
-        clock: config.clock.clone(),
-    })?;
+    let host = config.host(&function, config.shards as usize)?;
     host.warm().await?;
     let host = Arc::new(host);
-    let destination = match config.destination {
-        Some(destination) => destination,
-        None => Destination::folder(config.state_dir.join("failed"))
-            .context("could not make the folder for batches that are given up")?,
-    };
-    let poller = PollerConfig {
-        endpoint: endpoint.to_owned(),
-        mapping: config.mapping,
-        state_dir: config.state_dir.join("poller"),
-        status_file: status_file(&config.state_dir),
-        destination,
-        clock: config.clock,
-        report: config.report,
-    };
+    let poller = config.poller(endpoint.to_owned())?;
     let poller = Poller::start(poller, host.clone()).await?;
     Ok(Following { poller, _function: host, grace: function.timeout + Duration::from_secs(1), _lock: lock })
 }

@@ -96,6 +96,38 @@ impl UpConfig {
             report: Arc::new(|_: &str| {}),
         }
     }
+
+    fn host(&self, function: &HostedFunction, lanes: usize) -> anyhow::Result<FunctionHost> {
+        FunctionHost::new(FunctionConfig {
+            name: self.mapping.function.clone(),
+            arn: format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{}", self.mapping.function),
+            program: function.program.clone(),
+            memory_mb: function.memory_mb,
+            timeout: function.timeout,
+            init_timeout: Duration::from_secs(10),
+            concurrency: function.concurrency.unwrap_or(lanes),
+            log_file: Some(self.state_dir.join("function.log")),
+            verbose: function.verbose,
+            clock: self.clock.clone(),
+        })
+    }
+
+    fn poller(self, endpoint: String) -> anyhow::Result<PollerConfig> {
+        let destination = match self.destination {
+            Some(destination) => destination,
+            None => Destination::folder(self.state_dir.join("failed"))
+                .context("could not make the folder for batches that are given up")?,
+        };
+        Ok(PollerConfig {
+            endpoint,
+            mapping: self.mapping,
+            state_dir: self.state_dir.join("poller"),
+            status_file: status_file(&self.state_dir),
+            destination,
+            clock: self.clock,
+            report: self.report,
+        })
+    }
 }
 
 /// The running runtime. Dropped, all of it ends at once, as by a kill.
@@ -113,18 +145,7 @@ pub struct Running {
 pub async fn up(config: UpConfig, function: HostedFunction) -> anyhow::Result<Running> {
     let endpoint = start_endpoint(&config).await?;
     let lanes = config.shards as usize * config.mapping.parallelization_factor;
-    let host = FunctionHost::new(FunctionConfig {
-        name: config.mapping.function.clone(),
-        arn: format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{}", config.mapping.function),
-        program: function.program,
-        memory_mb: function.memory_mb,
-        timeout: function.timeout,
-        init_timeout: Duration::from_secs(10),
-        concurrency: function.concurrency.unwrap_or(lanes),
-        log_file: Some(config.state_dir.join("function.log")),
-        verbose: function.verbose,
-        clock: config.clock.clone(),
-    })?;
+    let host = config.host(&function, lanes)?;
     host.warm().await?;
     let host = Arc::new(host);
     let mut running = run(config, endpoint, host.clone()).await?;
@@ -154,20 +175,7 @@ async fn start_endpoint(config: &UpConfig) -> anyhow::Result<Endpoint> {
 
 async fn run(config: UpConfig, endpoint: Endpoint, function: Arc<dyn Invoke>) -> anyhow::Result<Running> {
     let stream_arn = endpoint.ensure_stream(&config.mapping.stream, config.shards).await?;
-    let destination = match config.destination {
-        Some(destination) => destination,
-        None => Destination::folder(config.state_dir.join("failed"))
-            .context("could not make the folder for batches that are given up")?,
-    };
-    let poller = PollerConfig {
-        endpoint: endpoint.url(),
-        mapping: config.mapping,
-        state_dir: config.state_dir.join("poller"),
-        status_file: status_file(&config.state_dir),
-        destination,
-        clock: config.clock,
-        report: config.report,
-    };
+    let poller = config.poller(endpoint.url())?;
     let poller = Poller::start(poller, function).await?;
     Ok(Running { poller, function: None, endpoint, stream_arn, grace: Duration::from_secs(10) })
 }
