@@ -31,6 +31,8 @@ pub struct Start {
     pub cpu: Vec<Duration>,
     /// Resident bytes at the first poll, and after each event.
     pub resident_bytes: Vec<u64>,
+    /// What it wrote to its output: log lines.
+    pub lines: Vec<String>,
 }
 
 impl Start {
@@ -97,10 +99,12 @@ pub fn start_held<H>(
     let api = listener.local_addr()?;
     let over = Arc::new(AtomicBool::new(false));
     let calls = serve(listener, Arc::clone(&over));
-    at_runtime_api(function, api, memory_mb);
+    at_runtime_api(function, api, memory_mb).stdout(Stdio::piped());
     let begun = Instant::now();
     let mut child = function.spawn()?;
     let process = begun.elapsed();
+    let output = child.stdout.take();
+    let lines = std::thread::spawn(move || output.map(read_lines).unwrap_or_default());
     let held = hold(child.id());
     let measured = converse(child.id(), &calls, begun, events, stop);
     drop(held);
@@ -111,6 +115,7 @@ pub fn start_held<H>(
     drop(TcpStream::connect(api));
     // Its last poll stays open until it has ended: a function says so when the connection is lost.
     let (first_poll, mut start, _last_poll) = measured?;
+    start.lines = lines.join().unwrap_or_default();
     start.process = process;
     start.init = first_poll.saturating_sub(process);
     Ok(start)
@@ -125,6 +130,10 @@ fn at_runtime_api(function: &mut Command, api: std::net::SocketAddr, memory_mb: 
         .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", memory_mb.to_string())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
+}
+
+fn read_lines(output: impl io::Read) -> Vec<String> {
+    BufReader::new(output).lines().map_while(Result::ok).collect()
 }
 
 fn converse(

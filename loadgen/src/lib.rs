@@ -7,8 +7,8 @@
 //!                 │           └─► stream ─► function ─► lake ─► watch     latency per event
 //!                 └──────────────────────────────────────────► truth     lost, twice, misplaced
 //!
-//! batch ─► host or Lambda ─► cold, sweep            what a start, a batch and a memory size cost
-//! generate ─► bench                                        what the generator itself costs
+//! batch ─► host or function ─► cold, sweep          what a start, a batch and a memory size cost
+//! generate ─► bench                               what the generator itself costs
 //! results of all of them ─► report, compare, cost
 //! ```
 pub mod batch;
@@ -17,6 +17,7 @@ pub mod cli;
 pub mod cold;
 pub mod compare;
 pub mod cost;
+pub mod function;
 pub mod generate;
 pub mod host;
 pub mod report;

@@ -7,6 +7,7 @@ pub mod aws;
 pub mod binaries;
 pub mod fault_proxy;
 pub mod lake;
+pub mod lambda_api;
 pub mod ministack;
 pub mod place;
 pub mod process;

@@ -5,8 +5,7 @@
 //! program's alone. In the cloud new environments are forced by a change of the environment, and the
 //! service's own REPORT lines are read.
 
-mod lambda;
-mod report_line;
+mod cloud;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -22,11 +21,9 @@ use crate::report::{self, text};
 use crate::scratch::ScratchLake;
 use crate::target::AwsArgs;
 
-pub(crate) use lambda::Configured;
-pub use report_line::ReportLine;
-
 /// `loadgen cold`
 #[derive(Debug, Args)]
+#[command(mut_arg("endpoint", crate::function::endpoint))]
 pub struct ColdArgs {
     /// Programs to start here, each a function's binary (`target/lambda/ingest`)
     #[arg(required_unless_present = "function")]
@@ -61,6 +58,9 @@ pub struct ColdArgs {
     pub(crate) seed: u64,
     #[command(flatten)]
     pub(crate) output: report::OutputArgs,
+    /// How long a change of the function may take, and how long throttles are waited out
+    #[arg(long, default_value = "2m", value_parser = weir::schema::parse_duration)]
+    pub(crate) update_patience: Duration,
     #[command(flatten)]
     pub(crate) aws: AwsArgs,
 }
@@ -71,7 +71,7 @@ pub struct ColdArgs {
 /// A program that cannot be started or fails a batch; a function that cannot be reached.
 pub async fn run(args: &ColdArgs) -> Result<ExitCode> {
     let cold = match &args.function {
-        Some(function) => lambda::measure(function, args).await?,
+        Some(function) => cloud::measure(function, args).await?,
         None => measure_here(args).await?,
     };
     args.output.write(&cold, &text::cold(&cold))?;
@@ -124,6 +124,7 @@ fn of_start(start: &host::Start) -> ColdStart {
         init_ms: ms(&start.init),
         batches_ms: start.batches.iter().map(ms).collect(),
         billed_ms: None,
+        billed_start_ms: None,
         restore_ms: None,
         resident_bytes: start.resident_bytes.clone(),
     }

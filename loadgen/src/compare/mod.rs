@@ -58,8 +58,10 @@ pub enum Verdict {
 /// One line of the comparison.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Difference {
-    /// What is compared, with its unit.
+    /// What is compared.
     pub what: String,
+    /// Its unit.
+    pub unit: &'static str,
     /// Before.
     pub before: f64,
     /// After.
@@ -101,31 +103,33 @@ fn compare(args: &CompareArgs) -> Result<ExitCode> {
     Ok(if worse { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
+/// A table for each unit.
 fn as_text(differences: &[Difference]) -> String {
-    let rows: Vec<Vec<String>> = differences
-        .iter()
-        .map(|d| {
-            let change = if d.before == 0.0 {
-                String::new()
-            } else {
-                format!("{:+.1} %", (d.after / d.before - 1.0) * 100.0)
-            };
-            let verdict = match d.verdict {
-                Verdict::Better => "better",
-                Verdict::Worse => "WORSE",
-                Verdict::Same => "within noise",
-                Verdict::Unknown => "too few values",
-            };
-            vec![
-                d.what.clone(),
-                format!("{:.2}", d.before),
-                format!("{:.2}", d.after),
-                change,
-                verdict.into(),
-            ]
-        })
-        .collect();
-    text::table(&["", "before", "after", "change", ""], &rows)
+    let mut units: Vec<&str> = Vec::new();
+    for difference in differences {
+        if !units.contains(&difference.unit) {
+            units.push(difference.unit);
+        }
+    }
+    let tables = units.into_iter().map(|unit| {
+        let rows: Vec<Vec<String>> = differences.iter().filter(|d| d.unit == unit).map(row).collect();
+        text::table(&[unit, "before", "after", "change", ""], &rows)
+    });
+    tables.collect::<Vec<_>>().join("\n\n")
+}
+
+fn row(d: &Difference) -> Vec<String> {
+    let change = match d.before {
+        0.0 => String::new(),
+        before => format!("{:+.1} %", (d.after / before - 1.0) * 100.0),
+    };
+    let verdict = match d.verdict {
+        Verdict::Better => "better",
+        Verdict::Worse => "WORSE",
+        Verdict::Same => "within noise",
+        Verdict::Unknown => "too few values",
+    };
+    vec![d.what.clone(), format!("{:.2}", d.before), format!("{:.2}", d.after), change, verdict.into()]
 }
 
 /// Whether more is worse.
@@ -135,14 +139,14 @@ enum Sense {
     MoreIsBetter,
 }
 
-fn by_ranks(what: String, before: &[f64], after: &[f64], sense: Sense) -> Difference {
+fn by_ranks((what, unit): (String, &'static str), before: &[f64], after: &[f64], sense: Sense) -> Difference {
     let (b, a) = (median(before), median(after));
     let verdict = match rank_z(before, after) {
         _ if before.len() < 8 || after.len() < 8 => Verdict::Unknown,
         Some(z) if z.abs() > BEYOND_NOISE && matters(b, a) => judge(a > b, sense),
         _ => Verdict::Same,
     };
-    Difference { what, before: b, after: a, verdict }
+    Difference { what, unit, before: b, after: a, verdict }
 }
 
 fn matters(before: f64, after: f64) -> bool {
@@ -162,8 +166,12 @@ fn runs(before: &Outcome, after: &Outcome) -> Vec<Difference> {
         let n = run.series.len();
         run.series.iter().skip(1).take(n.saturating_sub(2)).map(|s| s.acknowledged as f64).collect()
     };
-    let mut all =
-        vec![by_ranks("acknowledged events/s".into(), &inner(before), &inner(after), Sense::MoreIsBetter)];
+    let mut all = vec![by_ranks(
+        ("acknowledged".into(), "events/s"),
+        &inner(before),
+        &inner(after),
+        Sense::MoreIsBetter,
+    )];
     let kinds = [
         ("put", Some(&before.put), Some(&after.put)),
         ("committed", before.committed.as_ref(), after.committed.as_ref()),
@@ -186,7 +194,7 @@ fn latency(name: &str, q: f64, before: &Percentiles, after: &Percentiles) -> Opt
         () if apart && matters(b.1, a.1) => judge(a.1 > b.1, Sense::MoreIsWorse),
         () => Verdict::Same,
     };
-    Some(Difference { what: format!("{name} p{} ms", q * 100.0), before: b.1, after: a.1, verdict })
+    Some(Difference { what: format!("{name} p{}", q * 100.0), unit: "ms", before: b.1, after: a.1, verdict })
 }
 
 /// The quantile between the values of the ranks that hold it 99.9 % of the time, in ms; and whether
@@ -211,19 +219,20 @@ fn colds(before: &Cold, after: &Cold) -> Vec<Difference> {
     for b in &before.functions {
         let same = |f: &&crate::report::model::ColdFunction| short(&f.name) == short(&b.name);
         let Some(a) = after.functions.iter().find(same) else { continue };
-        let picks: [(&str, ColdFigure); 4] = [
-            ("first poll ms", |s| Some(s.first_poll_ms())),
-            ("batch 1 ms", |s| s.batches_ms.first().copied()),
-            ("batch 2 ms", |s| s.batches_ms.get(1).copied()),
-            ("resident MB", |s| s.resident_bytes.last().map(|b| *b as f64 / f64::from(1 << 20))),
+        let picks: [(&str, &'static str, ColdFigure); 5] = [
+            ("first poll", "ms", |s| Some(s.first_poll_ms())),
+            ("batch 1", "ms", |s| s.batches_ms.first().copied()),
+            ("batch 2", "ms", |s| s.batches_ms.get(1).copied()),
+            ("billed", "ms", |s| s.billed_ms),
+            ("memory", "MB", |s| s.resident_bytes.last().map(|b| *b as f64 / f64::from(1 << 20))),
         ];
-        for (name, pick) in picks {
+        for (name, unit, pick) in picks {
             let of =
                 |f: &crate::report::model::ColdFunction| f.starts.iter().filter_map(pick).collect::<Vec<_>>();
             let (b_values, a_values) = (of(b), of(a));
             if !b_values.is_empty() && !a_values.is_empty() {
                 all.push(by_ranks(
-                    format!("{}: {name}", short(&b.name)),
+                    (format!("{}: {name}", short(&b.name)), unit),
                     &b_values,
                     &a_values,
                     Sense::MoreIsWorse,
@@ -239,7 +248,7 @@ fn sweeps(before: &Sweep, after: &Sweep) -> Vec<Difference> {
     let pairs = before.sizes.iter().filter(usable).filter_map(|b| {
         let a = after.sizes.iter().filter(usable).find(|a| a.memory_mb == b.memory_mb)?;
         Some(by_ranks(
-            format!("{} MB: warm batch ms", b.memory_mb),
+            (format!("warm batch at {} MB", b.memory_mb), "ms"),
             &b.batches_ms,
             &a.batches_ms,
             Sense::MoreIsWorse,

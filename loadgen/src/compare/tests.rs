@@ -11,6 +11,7 @@ fn cold(ms: f64) -> Cold {
         init_ms: ms * (0.9 + 0.2 * f64::from(i * 7 % 20) / 20.0),
         batches_ms: vec![ms * 3.0 + f64::from(i % 5), ms * 2.0 + f64::from(i % 3)],
         billed_ms: None,
+        billed_start_ms: None,
         restore_ms: None,
         resident_bytes: vec![10 << 20, 20 << 20],
     };

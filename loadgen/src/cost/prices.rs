@@ -1,4 +1,6 @@
-//! Prices: one dated file, the built-in one or the user's.
+//! Prices: one dated file, the built-in one or the user's. Each name says the unit, and each field its
+//! page's words for it. What AWS calls a GB is 2^30 bytes and named gib here: Firehose's page divides
+//! KB by 1,048,576, Lambda's MB by 1,024.
 
 use std::fmt;
 use std::path::Path;
@@ -70,10 +72,10 @@ macro_rules! service {
 service! {
     /// <https://aws.amazon.com/lambda/pricing/>
     Lambda {
-        /// A GB-second on x86.
-        gb_second_x86_64,
+        /// A GB-second on x86: 1,024 MB for a second.
+        gib_second_x86_64,
         /// A GB-second on Graviton.
-        gb_second_arm64,
+        gib_second_arm64,
         /// A million requests.
         million_requests,
     }
@@ -102,17 +104,21 @@ service! {
         shard_records_per_second,
         /// A stream on demand for an hour.
         on_demand_stream_hour,
-        /// A GB put on demand.
-        on_demand_gb_in,
-        /// A GB read on demand.
-        on_demand_gb_out,
+        /// A GB put on demand, each record rounded up.
+        on_demand_gib_in,
+        /// A GB read on demand, each record rounded up.
+        on_demand_gib_out,
+        /// Bytes that each record is rounded up to a multiple of, on demand.
+        on_demand_record_unit_bytes,
     }
 }
 service! {
     /// <https://aws.amazon.com/cloudwatch/pricing/>
     Logs {
-        /// A GB of log lines.
-        gb_ingested,
+        /// A GB of log lines of the standard class.
+        gib_ingested,
+        /// A custom metric for a month, also of the embedded format.
+        metric_month,
     }
 }
 service! {
@@ -134,12 +140,12 @@ service! {
 service! {
     /// <https://aws.amazon.com/firehose/pricing/>
     Firehose {
-        /// A GB ingested, records rounded up.
-        gb_ingested,
-        /// A GB converted to Parquet, records rounded up.
-        gb_converted,
+        /// A GB ingested from PUTs or a Kinesis stream, each record rounded up.
+        gib_ingested,
+        /// A GB converted to Parquet, each record rounded up.
+        gib_converted,
         /// A GB delivered to partitions of keys.
-        gb_partitioned,
+        gib_partitioned,
         /// A thousand objects of partitions.
         thousand_partition_objects,
         /// Bytes that each record is rounded up to a multiple of.
@@ -170,15 +176,22 @@ impl Prices {
     }
 }
 
+/// Bytes of what AWS's prices call a GB.
+pub(super) const GIB: f64 = (1u64 << 30) as f64;
+
 impl Lambda {
+    /// A GB-second.
+    pub fn gib_second(&self, architecture: Architecture) -> f64 {
+        match architecture {
+            Architecture::Arm64 => self.gib_second_arm64,
+            Architecture::X86 => self.gib_second_x86_64,
+        }
+    }
+
     /// One invocation: billed by the millisecond begun, and its request.
     pub fn usd(&self, architecture: Architecture, memory_mb: u32, duration_ms: f64) -> f64 {
-        let gb_second = match architecture {
-            Architecture::Arm64 => self.gb_second_arm64,
-            Architecture::X86 => self.gb_second_x86_64,
-        };
-        let gb_seconds = f64::from(memory_mb) / 1024.0 * duration_ms.ceil() / 1e3;
-        gb_seconds * gb_second + self.million_requests / 1e6
+        let gib_seconds = f64::from(memory_mb) / 1024.0 * duration_ms.ceil() / 1e3;
+        gib_seconds * self.gib_second(architecture) + self.million_requests / 1e6
     }
 }
 

@@ -87,18 +87,27 @@ fn run_charts(run: &Outcome) -> Result<Vec<Chart>> {
         columns: vec![seconds(), of(|s| s.sent), of(|s| s.acknowledged), of(|s| s.committed)],
         dots: false,
     });
-    charts.push(Chart {
-        title: "Lag".into(),
-        summary: format!(
-            "at most {} events acknowledged and not yet committed",
-            run.series.iter().map(|s| s.lag).max().unwrap_or(0)
+    let most = |pick: fn(&crate::run::Second) -> u64| run.series.iter().map(pick).max().unwrap_or(0);
+    let behind = [
+        (
+            "Lag",
+            "events",
+            "acknowledged events are not yet committed",
+            (|s| s.lag) as fn(&crate::run::Second) -> u64,
         ),
-        x: Axis::linear("seconds"),
-        y: Axis::linear("events / ms"),
-        names: ["events not yet committed", "iterator age in ms"].map(String::from).to_vec(),
-        columns: vec![seconds(), of(|s| s.lag), of(|s| s.iterator_age_ms)],
-        dots: false,
-    });
+        ("Iterator age", "ms", "ms lie between an arrival and the newest commit", |s| s.iterator_age_ms),
+    ];
+    for (title, unit, of_what, pick) in behind {
+        charts.push(Chart {
+            title: title.into(),
+            summary: format!("at most {} {of_what}", most(pick)),
+            x: Axis::linear("seconds"),
+            y: Axis::linear(unit),
+            names: vec![title.to_lowercase()],
+            columns: vec![seconds(), of(pick)],
+            dots: false,
+        });
+    }
     Ok(charts)
 }
 

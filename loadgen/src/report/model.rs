@@ -73,6 +73,9 @@ pub struct ColdStart {
     pub batches_ms: Vec<f64>,
     /// Billed for the first invocation, its init included; only in the cloud.
     pub billed_ms: Option<f64>,
+    /// What of it is not the handler's: the init, or what is billed of a restore.
+    #[serde(default)]
+    pub billed_start_ms: Option<f64>,
     /// Restoring a snapshot; only in the cloud.
     pub restore_ms: Option<f64>,
     /// Resident bytes at the first poll (not in the cloud) and after each batch.
@@ -131,6 +134,26 @@ pub struct SweepSize {
     pub usd_per_million_events: f64,
     /// The same by payload (10^9 bytes).
     pub usd_per_gb: f64,
+    /// What the function said of its batches; none where its lines were not read.
+    #[serde(default)]
+    pub batch: Option<BatchFigures>,
     /// Why this size could not be measured.
     pub failed: Option<String>,
+}
+
+/// What a function says of a batch in its log line, on average over the warm ones.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BatchFigures {
+    /// Data and quarantine files.
+    pub files: f64,
+    /// Their bytes.
+    pub files_bytes: f64,
+    /// Puts to the store.
+    pub puts: f64,
+    /// Gets.
+    pub gets: f64,
+    /// Pages listed.
+    pub lists: f64,
+    /// Bytes of the log line.
+    pub log_bytes: f64,
 }

@@ -1,7 +1,9 @@
 //! Results as aligned text, one unit a table.
 
-use super::model::{Cold, ColdFunction, ColdPlace, ColdStart, Sweep};
+use super::model::{Cold, ColdFigure, ColdFunction, ColdPlace, ColdStart, Sweep, SweepSize};
 use super::stats::{median, quantile};
+
+const MIB: f64 = (1u64 << 20) as f64;
 
 /// Rows of cells as columns: the first to the left, numbers to the right.
 pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
@@ -26,74 +28,76 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     lines.join("\n")
 }
 
-/// Cold starts: medians, and how far apart the middle half of the starts lies.
+/// Cold starts: medians, and how far apart the middle half of the starts lies; then memory.
 pub fn cold(cold: &Cold) -> String {
+    let starts = cold.functions.iter().map(|f| f.starts.len()).max().unwrap_or(0);
     let place = match &cold.place {
         ColdPlace::Here => format!("on this machine, {} records a batch", cold.records),
         ColdPlace::Lambda { memory_mb } => format!("on Lambda with {memory_mb} MB"),
     };
-    let starts = cold.functions.iter().map(|f| f.starts.len()).max().unwrap_or(0);
-    let mut out = format!(
-        "{starts} cold starts of each {place}; medians in ms, ± half the range of the middle half\n\n"
-    );
-    let batches =
-        cold.functions.iter().flat_map(|f| &f.starts).map(|s| s.batches_ms.len()).max().unwrap_or(0);
-    let here = cold.place == ColdPlace::Here;
-    let mut head: Vec<String> = vec!["function".into()];
-    head.extend(if here {
-        vec!["process".into(), "init".into(), "first poll".into()]
-    } else {
-        vec!["init".to_owned()]
+    let mut out =
+        format!("{starts} cold starts of each {place}; medians ± half the range of the middle half\n\n");
+    let columns = cold_columns(cold);
+    let head: Vec<&str> =
+        std::iter::once("ms").chain(columns.iter().map(|(name, _)| name.as_str())).collect();
+    let rows = cold.functions.iter().map(|function| {
+        let cells = columns.iter().map(|(_, pick)| spread(function, pick));
+        std::iter::once(function.name.clone()).chain(cells).collect()
     });
-    let has = |pick: fn(&ColdStart) -> bool| cold.functions.iter().flat_map(|f| &f.starts).any(pick);
-    let (billed, restored) = (has(|s| s.billed_ms.is_some()), has(|s| s.restore_ms.is_some()));
-    head.extend(restored.then(|| "restore".into()));
-    head.extend((1..=batches).map(|n| format!("batch {n}")));
-    head.extend(billed.then(|| "billed with init".into()));
-    head.push(if here { "resident MB".into() } else { "max MB".into() });
-    let rows: Vec<Vec<String>> =
-        cold.functions.iter().map(|f| cold_row(f, here, billed, restored, batches)).collect();
-    out.push_str(&table(&head.iter().map(String::as_str).collect::<Vec<_>>(), &rows));
-    if cold.baseline && cold.functions.len() > 1 {
-        out.push_str(&format!("\n\nagainst {}\n", cold.functions[0].name));
-        for function in &cold.functions[1..] {
-            out.push_str(&against(&cold.functions[0], function));
-        }
+    out.push_str(&table(&head, &rows.collect::<Vec<_>>()));
+    out.push_str("\n\n");
+    let memory = if cold.place == ColdPlace::Here { "resident" } else { "at most" };
+    let rows = cold.functions.iter().map(|function| {
+        let bytes = function.starts.iter().filter_map(|s| s.resident_bytes.last()).map(|b| *b as f64);
+        vec![function.name.clone(), format!("{:.1}", median(&bytes.collect::<Vec<_>>()) / MIB)]
+    });
+    out.push_str(&table(&["MB", memory], &rows.collect::<Vec<_>>()));
+    if let [base, others @ ..] = cold.functions.as_slice()
+        && cold.baseline
+        && !others.is_empty()
+    {
+        out.push_str(&format!("\n\nagainst {}\n", base.name));
+        out.extend(others.iter().map(|other| against(base, other)));
     }
     out.trim_end().to_owned()
 }
 
-fn cold_row(
-    function: &ColdFunction,
-    here: bool,
-    billed: bool,
-    restored: bool,
-    batches: usize,
-) -> Vec<String> {
-    let spread = |pick: &dyn Fn(&ColdStart) -> Option<f64>| {
-        let values: Vec<f64> = function.starts.iter().filter_map(pick).collect();
-        let half = (quantile(&values, 0.75) - quantile(&values, 0.25)) / 2.0;
-        format!("{:.2} ±{half:.2}", median(&values))
-    };
-    let mut row = vec![function.name.clone()];
-    if here {
-        row.push(spread(&|s| s.process_ms));
+/// What is shown of each start: what any of them has.
+fn cold_columns(cold: &Cold) -> Vec<(String, Box<dyn Fn(&ColdStart) -> Option<f64>>)> {
+    let starts = || cold.functions.iter().flat_map(|f| &f.starts);
+    let fixed: [(&str, ColdFigure); 6] = [
+        ("process", |s| s.process_ms),
+        ("init", |s| (s.init_ms > 0.0).then_some(s.init_ms)),
+        ("first poll", |s| s.process_ms.map(|_| s.first_poll_ms())),
+        ("restore", |s| s.restore_ms),
+        ("billed", |s| s.billed_ms),
+        ("of it start", |s| s.billed_start_ms),
+    ];
+    let mut columns: Vec<(String, Box<dyn Fn(&ColdStart) -> Option<f64>>)> = Vec::new();
+    for (i, (name, pick)) in fixed.into_iter().enumerate() {
+        // What is billed comes after what it is billed for.
+        if i == 4 {
+            let batches = starts().map(|s| s.batches_ms.len()).max().unwrap_or(0);
+            columns.extend((0..batches).map(|n| {
+                let pick: Box<dyn Fn(&ColdStart) -> Option<f64>> =
+                    Box::new(move |s| s.batches_ms.get(n).copied());
+                (format!("batch {}", n + 1), pick)
+            }));
+        }
+        if starts().any(|start| pick(start).is_some()) {
+            columns.push((name.to_owned(), Box::new(pick)));
+        }
     }
-    row.push(spread(&|s| Some(s.init_ms)));
-    if here {
-        row.push(spread(&|s| Some(s.first_poll_ms())));
+    columns
+}
+
+fn spread(function: &ColdFunction, pick: &dyn Fn(&ColdStart) -> Option<f64>) -> String {
+    let values: Vec<f64> = function.starts.iter().filter_map(pick).collect();
+    if values.is_empty() {
+        return String::new();
     }
-    if restored {
-        row.push(spread(&|s| s.restore_ms));
-    }
-    row.extend((0..batches).map(|n| spread(&|s| s.batches_ms.get(n).copied())));
-    if billed {
-        row.push(spread(&|s| s.billed_ms));
-    }
-    let resident: Vec<f64> =
-        function.starts.iter().filter_map(|s| s.resident_bytes.last()).map(|b| *b as f64).collect();
-    row.push(format!("{:.1}", median(&resident) / f64::from(1 << 20)));
-    row
+    let half = (quantile(&values, 0.75) - quantile(&values, 0.25)) / 2.0;
+    format!("{:.2} ±{half:.2}", median(&values))
 }
 
 /// Ratio of the first polls, and what the first batch takes above the second.
@@ -114,7 +118,7 @@ fn against(base: &ColdFunction, other: &ColdFunction) -> String {
     out + "\n"
 }
 
-/// Memory sizes, the best of each column marked.
+/// Memory sizes: time, cost and memory, the best of each column marked.
 pub fn sweep(sweep: &Sweep) -> String {
     let mut out = format!(
         "{} by memory ({}), {} records of {:.0} B a batch; prices of {}, {}\n\n",
@@ -125,57 +129,55 @@ pub fn sweep(sweep: &Sweep) -> String {
         sweep.prices_of,
         sweep.architecture
     );
-    let best = |pick: fn(&super::model::SweepSize) -> f64| {
-        sweep.sizes.iter().filter(|s| s.failed.is_none()).map(pick).fold(f64::INFINITY, f64::min)
-    };
-    let warm = |s: &super::model::SweepSize| median(&s.batches_ms);
-    let bests = [
-        best(|s| s.first_poll_ms),
-        best(|s| s.first_batch_ms),
-        best(|s| median(&s.batches_ms)),
-        best(|s| s.usd_per_million_events),
-        best(|s| s.usd_per_gb),
+    let times: [SizeColumn; 3] = [
+        ("first poll", |s| s.first_poll_ms, 1),
+        ("first batch", |s| s.first_batch_ms, 1),
+        ("warm batch", |s| median(&s.batches_ms), 1),
     ];
-    let mark = |value: f64, best: f64, digits: usize| {
-        format!("{value:.digits$}{}", if value <= best { " *" } else { "  " })
-    };
-    let rows: Vec<Vec<String>> = sweep
-        .sizes
-        .iter()
-        .map(|size| {
-            let name = format!("{} MB", size.memory_mb);
-            match &size.failed {
-                Some(why) => vec![name, format!("{:.2}", size.vcpu), why.clone()],
-                None => vec![
-                    name,
-                    format!("{:.2}", size.vcpu),
-                    mark(size.first_poll_ms, bests[0], 1),
-                    mark(size.first_batch_ms, bests[1], 1),
-                    mark(warm(size), bests[2], 1),
-                    format!("{:.1}", size.resident_bytes as f64 / f64::from(1 << 20)),
-                    mark(size.usd_per_million_events, bests[3], 4),
-                    mark(size.usd_per_gb, bests[4], 5),
-                ],
-            }
-        })
-        .collect();
-    let head = [
-        "memory",
-        "vCPU",
-        "first poll ms  ",
-        "first batch ms  ",
-        "warm batch ms  ",
-        "resident MB",
-        "$ / million events  ",
-        "$ / GB  ",
-    ];
-    out.push_str(&table(&head, &rows));
+    let usd: [SizeColumn; 2] =
+        [("a million events", |s| s.usd_per_million_events, 5), ("a GB", |s| s.usd_per_gb, 5)];
+    let memory: [SizeColumn; 1] = [("resident", |s| s.resident_bytes as f64 / MIB, 1)];
+    let tables = [sizes(sweep, "ms", &times), sizes(sweep, "USD for", &usd), sizes(sweep, "MB", &memory)];
+    out.push_str(&tables.join("\n\n"));
     out.push_str("\n\n* best of its column");
-    if sweep.processors > 0 && sweep.sizes.iter().any(|s| s.vcpu > f64::from(sweep.processors)) {
+    for size in &sweep.sizes {
+        if let Some(why) = &size.failed {
+            out.push_str(&format!("\n{} MB could not be measured: {why}", size.memory_mb));
+        }
+    }
+    let largest = sweep.sizes.iter().map(|s| s.vcpu).fold(0.0, f64::max);
+    if sweep.processors > 0 && largest > f64::from(sweep.processors) {
         out.push_str(&format!(
-            "; this machine has {} processors, so larger shares are what it can give",
+            "\nthis machine has {} processors: sizes with more had these, and on Lambda may be faster",
             sweep.processors
         ));
     }
     out
+}
+
+/// Name, figure, digits.
+type SizeColumn = (&'static str, fn(&SweepSize) -> f64, usize);
+
+fn sizes(sweep: &Sweep, unit: &str, columns: &[SizeColumn]) -> String {
+    let measured: Vec<&SweepSize> = sweep.sizes.iter().filter(|size| size.failed.is_none()).collect();
+    let cells = columns.iter().map(|(_, pick, digits)| {
+        let best = measured.iter().map(|size| pick(size)).fold(f64::INFINITY, f64::min);
+        let cell = |size: &&SweepSize| {
+            let mark = if pick(size) <= best { " *" } else { "  " };
+            format!("{:.digits$}{mark}", pick(size))
+        };
+        measured.iter().map(cell).collect::<Vec<String>>()
+    });
+    let cells: Vec<Vec<String>> = cells.collect();
+    let rows: Vec<Vec<String>> = measured
+        .iter()
+        .enumerate()
+        .map(|(row, size)| {
+            let name = format!("{} MB, {:.2} vCPU", size.memory_mb, size.vcpu);
+            std::iter::once(name).chain(cells.iter().map(|column| column[row].clone())).collect()
+        })
+        .collect();
+    let heads: Vec<String> = columns.iter().map(|(name, _, _)| format!("{name}  ")).collect();
+    let head: Vec<&str> = std::iter::once(unit).chain(heads.iter().map(String::as_str)).collect();
+    table(&head, &rows)
 }

@@ -1,20 +1,20 @@
 //! `loadgen sweep`: the same recorded batches at each memory size, what they take and what they cost.
 
+mod cloud;
 mod throttle;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
-use weir::clock::{Clock, SystemClock};
 
 use crate::batch::{Batch, Batches};
-use crate::cold::Configured;
 use crate::cost::{Architecture, Prices};
 use crate::host;
-use crate::report::model::{Sweep, SweepSize};
+use crate::report::model::{BatchFigures, Sweep, SweepSize};
 use crate::report::stats::median;
 use crate::report::{self, text};
 use crate::scratch::ScratchLake;
@@ -24,17 +24,19 @@ use throttle::{MB_PER_VCPU, Throttle};
 
 /// `loadgen sweep`
 #[derive(Debug, Args)]
+#[command(mut_arg("endpoint", crate::function::endpoint))]
 pub struct SweepArgs {
     /// Program to start here: a function's binary (`target/lambda/ingest`)
     #[arg(required_unless_present = "function")]
     pub(crate) program: Option<PathBuf>,
-    /// A function in the cloud instead; it must write into a scratch lake, since the batches are
-    /// written where its settings say
-    #[arg(long, conflicts_with = "program")]
+    /// A function in the cloud instead, which no stream may be mapped to; its memory and, for the time,
+    /// its lake are changed and put back
+    #[arg(long, conflicts_with = "program", requires = "scratch_lake")]
     pub(crate) function: Option<String>,
-    /// The function's lake is a scratch lake: what is written there may be thrown away
-    #[arg(long, requires = "function")]
-    pub(crate) scratch_lake: bool,
+    /// Where that function writes the batches: an address that it may write and that is not in its own
+    /// lake (`s3://bucket/scratch`)
+    #[arg(long, requires = "function", value_name = "URL")]
+    pub(crate) scratch_lake: Option<String>,
     /// Memory sizes in MB
     #[arg(long, value_delimiter = ',', default_value = "128,256,512,768,1024,1769,3538,10240",
           value_parser = clap::value_parser!(u32).range(128..=10_240))]
@@ -62,6 +64,9 @@ pub struct SweepArgs {
     pub(crate) prices: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) output: report::OutputArgs,
+    /// How long a change of the function may take, and how long throttles are waited out
+    #[arg(long, default_value = "2m", value_parser = weir::schema::parse_duration)]
+    pub(crate) update_patience: Duration,
     #[command(flatten)]
     pub(crate) aws: AwsArgs,
 }
@@ -72,16 +77,15 @@ pub struct SweepArgs {
 /// No size could be measured; a function that cannot be reached.
 pub async fn run(args: &SweepArgs) -> Result<ExitCode> {
     let prices = Prices::read(args.prices.as_deref())?;
-    let lake = ScratchLake::make(&args.table, &args.schemas).await?;
-    let batches: Vec<Batch> =
-        Batches::new(lake.table.clone(), args.records, args.seed)?.take(args.batches as usize + 1).collect();
+    let scratch = match &args.scratch_lake {
+        Some(url) => ScratchLake::at(url, &args.aws.store_options(), &args.table, &args.schemas).await?,
+        None => ScratchLake::make(&args.table, &args.schemas).await?,
+    };
+    let batches = batches(args, &scratch)?;
     let payload_bytes = batches.iter().map(|b| b.payload_bytes).sum::<u64>() / batches.len() as u64;
     let (function, throttle, processors, mut sizes) = match (&args.program, &args.function) {
-        (Some(program), _) => {
-            drop(lake);
-            here(program, args, &batches).await?
-        }
-        (None, Some(function)) => cloud(function, args, &batches).await?,
+        (Some(program), _) => here(program, args, &batches).await?,
+        (None, Some(function)) => cloud::measure(function, &scratch, args, &batches).await?,
         (None, None) => bail!("give a program or --function"),
     };
     if sizes.iter().all(|size| size.failed.is_some()) {
@@ -107,6 +111,23 @@ pub async fn run(args: &SweepArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// One batch to begin with and the warm ones.
+fn batches(args: &SweepArgs, lake: &ScratchLake) -> Result<Vec<Batch>> {
+    let batches = Batches::new(lake.table.clone(), args.records, args.seed)?;
+    let batches: Vec<Batch> = batches.take(args.batches as usize + 1).collect();
+    match batches.iter().map(|batch| batch.event.len()).find(|bytes| *bytes > LARGEST_EVENT) {
+        Some(bytes) => bail!(
+            "a batch of {} records has {bytes} bytes, Lambda takes 6 MB; give fewer --records",
+            args.records
+        ),
+        None => Ok(batches),
+    }
+}
+
+/// What an invocation takes
+/// (<https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>).
+const LARGEST_EVENT: usize = 6 << 20;
+
 type Measured = (String, String, u32, Vec<SweepSize>);
 
 async fn here(program: &Path, args: &SweepArgs, batches: &[Batch]) -> Result<Measured> {
@@ -121,13 +142,6 @@ async fn here(program: &Path, args: &SweepArgs, batches: &[Batch]) -> Result<Mea
     let processors = std::thread::available_parallelism().map_or(1, usize::from) as u32;
     let events: Vec<String> = batches.iter().map(|b| b.event.clone()).collect();
     let mut sizes = Vec::new();
-    if let Some(large) = events.iter().find(|event| event.len() > 6 << 20) {
-        bail!(
-            "a batch of {} records has {} bytes, Lambda takes 6 MB; give fewer --records",
-            args.records,
-            large.len()
-        );
-    }
     for &memory_mb in &args.memory {
         // A lake of its own for each size: the same batches are new ones there.
         let lake = ScratchLake::make(&args.table, &args.schemas).await?;
@@ -162,59 +176,32 @@ fn of_start(memory_mb: u32, vcpu: f64, start: &host::Start) -> SweepSize {
         resident_bytes: start.resident_bytes.last().copied().unwrap_or(0),
         usd_per_million_events: 0.0,
         usd_per_gb: 0.0,
+        batch: batch_figures(&start.lines),
         failed: None,
     }
+}
+
+/// From the lines of the warm batches; none where the function writes none that it knows.
+fn batch_figures(lines: &[String]) -> Option<BatchFigures> {
+    let parsed = lines.iter().filter_map(|line| {
+        let value: serde_json::Value = serde_json::from_str(line).ok()?;
+        value["files_count"].is_u64().then_some((line.len() as f64 + 1.0, value))
+    });
+    let warm: Vec<(f64, serde_json::Value)> = parsed.skip(1).collect();
+    let mean = |pick: &dyn Fn(&serde_json::Value) -> &serde_json::Value| {
+        warm.iter().filter_map(|(_, line)| pick(line).as_f64()).sum::<f64>() / warm.len() as f64
+    };
+    (!warm.is_empty()).then(|| BatchFigures {
+        files: mean(&|line| &line["files_count"]),
+        files_bytes: mean(&|line| &line["files_bytes"]),
+        puts: mean(&|line| &line["requests"]["put_count"]),
+        gets: mean(&|line| &line["requests"]["get_count"]),
+        lists: mean(&|line| &line["requests"]["list_count"]),
+        log_bytes: warm.iter().map(|(bytes, _)| bytes).sum::<f64>() / warm.len() as f64,
+    })
 }
 
 fn failed(memory_mb: u32, vcpu: f64, why: String) -> SweepSize {
     let start = host::Start::default();
     SweepSize { failed: Some(why), ..of_start(memory_mb, vcpu, &start) }
-}
-
-async fn cloud(function: &str, args: &SweepArgs, batches: &[Batch]) -> Result<Measured> {
-    if !args.scratch_lake {
-        bail!(
-            "{function} writes the batches into its lake; point it at a scratch lake (WEIR_LAKE), then say \
-             --scratch-lake"
-        );
-    }
-    let configured = Configured::read(function, &args.aws).await?;
-    let measured = tokio::select! {
-        measured = sizes_of(&configured, args, batches) => measured,
-        stop = tokio::signal::ctrl_c() => {
-            stop.map_err(Into::into).and_then(|()| bail!("stopped; the function is put back"))
-        }
-    };
-    configured.restore().await?;
-    Ok((function.to_owned(), "Lambda".to_owned(), 0, measured?))
-}
-
-async fn sizes_of(configured: &Configured, args: &SweepArgs, batches: &[Batch]) -> Result<Vec<SweepSize>> {
-    let begun = SystemClock.now();
-    let mut sizes = Vec::new();
-    for (round, &memory_mb) in args.memory.iter().enumerate() {
-        configured.set(Some(&round.to_string()), memory_mb as i32).await?;
-        let mut reports = Vec::new();
-        for (i, batch) in batches.iter().enumerate() {
-            // Another shard for each size and each sweep: the same records would be redeliveries.
-            let shard = format!("shardId-{:09}{round:03}", begun.millis() % 1_000_000_000);
-            let event = batch.event.replace("shardId-000000000000", &shard);
-            let invoked = configured.invoke(event.as_bytes()).await;
-            reports.push(invoked.with_context(|| format!("batch {} at {memory_mb} MB", i + 1))?.report);
-        }
-        let Some(first) = reports.first() else { continue };
-        sizes.push(SweepSize {
-            memory_mb,
-            vcpu: f64::from(memory_mb) / MB_PER_VCPU,
-            first_poll_ms: first.init_ms.unwrap_or(0.0),
-            first_batch_ms: first.duration_ms,
-            batches_ms: reports.iter().skip(1).map(|r| r.duration_ms).collect(),
-            cpu_ms: 0.0,
-            resident_bytes: u64::from(reports.iter().map(|r| r.max_memory_mb).max().unwrap_or(0)) << 20,
-            usd_per_million_events: 0.0,
-            usd_per_gb: 0.0,
-            failed: None,
-        });
-    }
-    Ok(sizes)
 }

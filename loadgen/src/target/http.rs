@@ -21,13 +21,18 @@ struct Client(reqwest::Client);
 
 /// A client with connections of its own.
 pub(super) fn client() -> anyhow::Result<SharedHttpClient> {
-    Ok(SharedHttpClient::new(Client(plain()?)))
+    client_within(PATIENCE)
+}
+
+/// The same with another patience.
+pub(super) fn client_within(patience: Duration) -> anyhow::Result<SharedHttpClient> {
+    Ok(SharedHttpClient::new(Client(plain(patience)?)))
 }
 
 /// The same without the SDK around it.
-pub(super) fn plain() -> anyhow::Result<reqwest::Client> {
+fn plain(patience: Duration) -> anyhow::Result<reqwest::Client> {
     let client = reqwest::Client::builder()
-        .timeout(PATIENCE)
+        .timeout(patience)
         .connect_timeout(Duration::from_secs(5))
         .tcp_nodelay(true)
         .pool_max_idle_per_host(256)

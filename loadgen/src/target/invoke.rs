@@ -16,6 +16,7 @@ use weir::clock::{Clock, EpochMicros, SystemClock};
 
 use super::{Answer, AwsArgs, Limits, PutFailure, Record};
 use crate::batch::StreamRecord;
+use crate::function::LONGEST_INVOCATION;
 use crate::host::{self, Answered};
 
 /// A batch of a mapping: 10,000 records and 6 MB with their payloads in base64, here before it, as is
@@ -225,7 +226,7 @@ async fn invoke(client: &Client, name: &str, event: String) -> Result<String, Pu
 fn client(aws: &AwsArgs) -> Result<Client> {
     let mut config = aws_sdk_lambda::Config::builder()
         .behavior_version(aws_sdk_lambda::config::BehaviorVersion::latest())
-        .http_client(aws.http_client()?)
+        .http_client(aws.http_client(LONGEST_INVOCATION)?)
         .region(aws_sdk_lambda::config::Region::new(aws.region().to_owned()))
         .credentials_provider(aws.credentials()?)
         .retry_config(aws_sdk_lambda::config::retry::RetryConfig::disabled())

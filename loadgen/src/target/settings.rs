@@ -1,6 +1,7 @@
 //! Region, endpoint and credentials: flags over environment, as the store of the lake takes them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use aws_credential_types::Credentials;
@@ -81,9 +82,9 @@ impl AwsArgs {
         given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?))).collect()
     }
 
-    /// The HTTP client of SDK clients.
-    pub(crate) fn http_client(&self) -> Result<SharedHttpClient> {
-        super::http::client()
+    /// The HTTP client of SDK clients, whose calls may take that long.
+    pub(crate) fn http_client(&self, patience: Duration) -> Result<SharedHttpClient> {
+        super::http::client_within(patience)
     }
 
     /// Credentials for SDK clients.

@@ -6,6 +6,7 @@ mod actions;
 mod apply;
 mod catalog;
 mod ingest;
+mod measure;
 
 use std::sync::Arc;
 
