@@ -62,8 +62,11 @@ pub fn cold(cold: &Cold) -> String {
     out.trim_end().to_owned()
 }
 
+/// A figure of a start, where it has it.
+type Pick = Box<dyn Fn(&ColdStart) -> Option<f64>>;
+
 /// What is shown of each start: what any of them has.
-fn cold_columns(cold: &Cold) -> Vec<(String, Box<dyn Fn(&ColdStart) -> Option<f64>>)> {
+fn cold_columns(cold: &Cold) -> Vec<(String, Pick)> {
     let starts = || cold.functions.iter().flat_map(|f| &f.starts);
     let fixed: [(&str, ColdFigure); 6] = [
         ("process", |s| s.process_ms),
@@ -73,14 +76,13 @@ fn cold_columns(cold: &Cold) -> Vec<(String, Box<dyn Fn(&ColdStart) -> Option<f6
         ("billed", |s| s.billed_ms),
         ("of it start", |s| s.billed_start_ms),
     ];
-    let mut columns: Vec<(String, Box<dyn Fn(&ColdStart) -> Option<f64>>)> = Vec::new();
+    let mut columns: Vec<(String, Pick)> = Vec::new();
     for (i, (name, pick)) in fixed.into_iter().enumerate() {
         // What is billed comes after what it is billed for.
         if i == 4 {
             let batches = starts().map(|s| s.batches_ms.len()).max().unwrap_or(0);
             columns.extend((0..batches).map(|n| {
-                let pick: Box<dyn Fn(&ColdStart) -> Option<f64>> =
-                    Box::new(move |s| s.batches_ms.get(n).copied());
+                let pick: Pick = Box::new(move |s| s.batches_ms.get(n).copied());
                 (format!("batch {}", n + 1), pick)
             }));
         }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::Value;
+use weir_tests::aws::{Aws, StandIn};
 use weir_tests::lake::Lake;
 use weir_tests::lambda_api::{Configuration, Invocation, LambdaApi, Outcome};
 use weir_tests::process::{self, Running};
@@ -23,6 +24,9 @@ fn log(duration: &str, billed: u32, memory_mb: i64, start: &str) -> String {
          Max Memory Used: 61 MB\t{start}\n"
     )
 }
+
+/// What a function does.
+type Run = fn(&Invocation) -> Outcome;
 
 /// A function that takes 20.5 ms to start, then 10.25 ms for its first event and 4 ms for each other.
 fn usual(invocation: &Invocation) -> Outcome {
@@ -89,7 +93,7 @@ fn cold_starts_are_the_figures_that_the_service_reports() {
         );
         Outcome { log, ..usual(invocation) }
     };
-    let kinds: [(&str, fn(&Invocation) -> Outcome, [Value; 4]); 3] = [
+    let kinds: [(&str, Run, [Value; 4]); 3] = [
         ("text", usual, [20.5.into(), Value::Null, 31.0.into(), 20.0.into()]),
         ("snapshot", restored, [0.0.into(), 562.43.into(), 278.0.into(), 118.0.into()]),
         ("JSON", as_json, [20.5.into(), Value::Null, 31.0.into(), 20.0.into()]),
@@ -324,4 +328,59 @@ fn the_real_function_writes_a_sweep_into_the_scratch_lake_alone() {
         2 * 2 * 3 * 500
     );
     assert!(own.lying_files("access_log").is_empty() && own.lying_files("clickstream").is_empty());
+}
+
+/// MiniStack runs the real function, whose settings change and come back there too. Its log tail is
+/// the function's own output, without the service's report, which ends the measurement.
+#[test]
+fn the_function_in_an_api_that_others_wrote_is_changed_invoked_and_put_back() {
+    let Some(aws) = Aws::shared(StandIn::MiniStack) else { return };
+    let (own, scratch) = (Lake::with_tables(), Lake::empty());
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(binaries::ingest(), folder.path().join("bootstrap")).unwrap();
+    let mut zip = Command::new("python3");
+    process::run(zip.args(["-m", "zipfile", "-c", "code.zip", "bootstrap"]).current_dir(folder.path()));
+    let code = format!("fileb://{}/code.zip", folder.path().display());
+    let environment = format!("Variables={{WEIR_LAKE={},WEIR_TABLE=access_log}}", own.url());
+    aws.cli([
+        "lambda",
+        "create-function",
+        "--function-name",
+        "measured",
+        "--runtime",
+        "provided.al2023",
+        "--handler",
+        "bootstrap",
+        "--role",
+        "arn:aws:iam::000000000000:role/r",
+        "--memory-size",
+        "512",
+        "--timeout",
+        "30",
+        "--zip-file",
+        &code,
+        "--environment",
+        &environment,
+    ]);
+    let settings = || {
+        let found = aws.cli(["lambda", "get-function-configuration", "--function-name", "measured"]);
+        (found["MemorySize"].clone(), found["Environment"]["Variables"].clone())
+    };
+    let before = settings();
+    assert_eq!(before.0, 512);
+    let (url, schemas) = (scratch.url(), place::checkout().join("schemas"));
+    let mut sweep = Command::new(binaries::loadgen());
+    sweep.args(["sweep", "--function", "measured", "--endpoint", &aws.endpoint(), "--records", "20"]).args([
+        "--memory",
+        "1024",
+        "--scratch-lake",
+        &url,
+        "--schemas",
+        schemas.to_str().unwrap(),
+    ]);
+    let (done, text) = told(&process::output(&mut sweep));
+    assert!(!done && text.contains("no REPORT line") && text.contains("as it was before"), "{text}");
+    assert_eq!(settings(), before);
+    assert_eq!(scratch.number("select count(*) from clickstream"), 20);
+    assert!(own.lying_files("access_log").is_empty());
 }
