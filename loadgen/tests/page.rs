@@ -87,7 +87,7 @@ fn browse(browser: &Path, folder: &Path, page: &Path) -> (String, String) {
         .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
         .args([
             "--hide-scrollbars",
-            "--window-size=1200,3600",
+            "--window-size=1200,4700",
             "--virtual-time-budget=5000",
             "--enable-logging=stderr",
         ])

@@ -39,11 +39,13 @@
     return made;
   };
   const draw = (chart, figure) => {
+    // Amounts are seen from zero on.
+    const fromZero = (u, min, max) => [0, max > 0 ? max * 1.05 : 1];
     const scale = (of) => (of.logarithmic ? { distr: 3, log: 10 } : {});
     const options = {
       width: Math.max(320, Math.min(figure.clientWidth || 960, 1100)),
       height: 320,
-      scales: { x: { time: false, ...scale(chart.x) }, y: scale(chart.y) },
+      scales: { x: { time: false, ...scale(chart.x) }, y: chart.y.logarithmic ? scale(chart.y) : { range: fromZero } },
       axes: [axis(chart.x, true), axis(chart.y, false)],
       series: [
         { label: chart.x.label, value: (u, v) => number(v) },
