@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Everything that docs/BENCHMARKS.md says, in one command, on a quiet machine:
 #
-#   bench/run.sh                 the backfill in all variants, cold start, the criterion benches
+#   bench/run.sh                 the backfill in all variants, cold start, memory sizes, the criterion benches
 #   bench/run.sh backfill base   `weir ingest` beside DuckDB: base, 10x, partitions, shuffled
 #   bench/run.sh coldstart       process start to first poll, beside an empty function
+#   bench/run.sh sweep           memory sizes, and what batches of two sizes cost
 #   bench/run.sh compact         compaction beside DuckDB's COPY … ORDER BY; FILES (default 2000)
 #   bench/run.sh load            loadgen and `weir up`; bench/load.sh has its parts
 #   bench/run.sh criterion       unpack, decode, write, the whole handler, the protocol's share
@@ -33,13 +34,26 @@ backfill() {
         --pairs "${PAIRS:-5}" --variants "${1:-base,10x,partitions,shuffled}" --json "$work/backfill.json"
 }
 
-coldstart() {
-    # The profile that is deployed, measured by loadgen.
+# The profile that is deployed, and what measures it.
+function_and_loadgen() {
     cargo build --release --locked -p weir-loadgen
     cargo build --profile lambda --locked -p weir-functions --bin ingest
+}
+
+coldstart() {
+    function_and_loadgen
     cargo build --profile lambda --locked -p weir-bench --bin empty_function
     "$target/release/loadgen" cold "$target/lambda/ingest" --baseline "$target/lambda/empty_function" \
         --runs "${RUNS:-51}" --out "$work/coldstart.json"
+}
+
+sweep() {
+    function_and_loadgen
+    local loadgen="$target/release/loadgen"
+    # Full batches of single records, then small ones, each at its cheapest size.
+    "$loadgen" sweep "$target/lambda/ingest" --records 5000 --out "$work/sweep.json"
+    "$loadgen" sweep "$target/lambda/ingest" --records 185 --memory 128,256,512,1769 --out "$work/sweep-100kb.json"
+    "$loadgen" cost --sweep "$work/sweep.json" --sweep "$work/sweep-100kb.json" --out "$work/cost.json"
 }
 
 compact() {
@@ -53,8 +67,8 @@ criterion() {
 }
 
 case "${1:-all}" in
-    backfill | coldstart | compact | criterion) "$@" ;;
+    backfill | coldstart | sweep | compact | criterion) "$@" ;;
     load) shift && bench/load.sh "$@" ;;
-    all) backfill && coldstart && compact && criterion ;;
-    *) sed -n '2,12p' "$0" >&2 && exit 2 ;;
+    all) backfill && coldstart && sweep && compact && criterion ;;
+    *) sed -n '2,13p' "$0" >&2 && exit 2 ;;
 esac
