@@ -2,6 +2,8 @@
 //! versions and partition expressions, MiniStack for stale versions and crawlers that end. Neither
 //! enforces the limits of a call; the library's own tests do.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -78,6 +80,27 @@ impl Aws {
         environment.push(("AWS_ACCESS_KEY_ID", "test".to_owned()));
         environment.push(("AWS_SECRET_ACCESS_KEY", "test".to_owned()));
         environment
+    }
+
+    /// What it answers to a call (`kinesis`, `Kinesis_20131202.ListShards`), asked without a client:
+    /// a hundred times faster than by the AWS CLI, whose start takes a second.
+    pub fn ask(&self, service: &str, target: &str, body: &Value) -> Value {
+        let address = self.endpoint.strip_prefix("http://").unwrap();
+        let body = body.to_string();
+        let mut stream = TcpStream::connect(address).unwrap();
+        let request = format!(
+            "POST / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: application/x-amz-json-1.1\r\n\
+             Content-Length: {}\r\nX-Amz-Target: {target}\r\nAuthorization: AWS4-HMAC-SHA256 \
+             Credential=test/20260101/us-east-1/{service}/aws4_request, SignedHeaders=host, Signature=0\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, content) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{target}: {answer}"));
+        assert!(head.starts_with("HTTP/1.1 200 "), "{target} {body}: {answer}");
+        assert!(!head.to_lowercase().contains("transfer-encoding: chunked"), "{target}: {head}");
+        if content.is_empty() { Value::Null } else { serde_json::from_str(content).unwrap() }
     }
 
     /// What the AWS CLI answers to `aws ARGUMENTS`; null where it answers nothing.

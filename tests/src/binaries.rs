@@ -17,6 +17,11 @@ pub fn ingest() -> PathBuf {
     built("ingest")
 }
 
+/// `close`, the function that closes partitions.
+pub fn close() -> PathBuf {
+    built("close")
+}
+
 /// `aggregate`, the function that runs jobs.
 pub fn aggregate() -> PathBuf {
     built("aggregate")
@@ -47,6 +52,8 @@ fn build() -> BTreeMap<String, PathBuf> {
             "weir",
             "--bin",
             "ingest",
+            "--bin",
+            "close",
             "--bin",
             "aggregate",
             "--bin",

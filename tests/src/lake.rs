@@ -1,7 +1,9 @@
 //! A scratch lake in a folder, and `weir` run against it as a user would.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -86,12 +88,29 @@ impl Lake {
         list.lines().map(|line| local(line.trim())).collect()
     }
 
+    /// As if closers that were killed had been so for 25 minutes: after 20 another run takes over.
+    pub fn let_closers_die(&self) {
+        age(&self.path().join("_weir/close"), Duration::from_secs(25 * 60));
+    }
+
     /// Every Parquet file that lies under the table's folder, committed or not.
     pub fn lying_files(&self, table: &str) -> Vec<PathBuf> {
         let mut found = Vec::new();
         walk(&self.path().join(table), &mut found);
         found.sort();
         found
+    }
+}
+
+fn age(folder: &Path, by: Duration) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            age(&path, by);
+        } else if let Ok(file) = File::options().write(true).open(&path) {
+            let written = file.metadata().unwrap().modified().unwrap();
+            file.set_modified(written - by).unwrap();
+        }
     }
 }
 

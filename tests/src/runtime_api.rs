@@ -51,6 +51,14 @@ impl Function {
 
     /// Hand over an event; the answer.
     pub fn invoke(&mut self, event: &Value) -> Value {
+        self.hand_over(event);
+        let (_, body) = receive(&self.stream);
+        self.stream.write_all(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n").unwrap();
+        serde_json::from_str(&body).unwrap()
+    }
+
+    /// Hand over an event and don't wait for the answer.
+    pub fn hand_over(&mut self, event: &Value) {
         let (head, _) = receive(&self.stream);
         assert!(head.starts_with("GET /2018-06-01/runtime/invocation/next "), "{head}");
         let event = event.to_string();
@@ -60,9 +68,11 @@ impl Function {
              Content-Length: {length}\r\n\r\n{event}"
         );
         self.stream.write_all(next.as_bytes()).unwrap();
-        let (_, body) = receive(&self.stream);
-        self.stream.write_all(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n").unwrap();
-        serde_json::from_str(&body).unwrap()
+    }
+
+    /// End it at once, whatever it is at.
+    pub fn kill(self) {
+        self.process.kill();
     }
 
     /// What it wrote so far.

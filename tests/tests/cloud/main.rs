@@ -5,6 +5,7 @@
 mod actions;
 mod apply;
 mod catalog;
+mod close;
 mod ingest;
 mod measure;
 

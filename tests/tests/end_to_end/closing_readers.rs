@@ -4,9 +4,7 @@
 //! other.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -20,9 +18,6 @@ use weir_tests::random::Random;
 use weir_tests::{binaries, place};
 
 const HOURS: [&str; 3] = ["2026-01-02-03", "2026-01-02-04", "2026-01-03-00"];
-/// More than the 20 minutes after which a run is taken for dead.
-const LONG_DEAD: Duration = Duration::from_secs(25 * 60);
-
 /// Rows and sum of `user_id`: another one for each batch.
 type State = (u64, i64);
 
@@ -193,7 +188,7 @@ impl<'a> Writer<'a> {
             let ended = process::wait_until(pause, || !closer.is_running());
             closer.kill();
             self.kills += usize::from(!ended);
-            age(&folder.join("_weir/close"));
+            self.world.lake.let_closers_die();
         }
         let began = Instant::now();
         process::run(&mut self.close_command(grace));
@@ -211,19 +206,6 @@ impl<'a> Writer<'a> {
             }
             let kills = self.random.below(3);
             self.close(grace, kills);
-        }
-    }
-}
-
-/// As if everything below had been written long ago: a run that was killed is taken for dead.
-fn age(folder: &Path) {
-    for entry in std::fs::read_dir(folder).into_iter().flatten() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            age(&path);
-        } else if let Ok(file) = File::options().write(true).open(&path) {
-            let written = file.metadata().unwrap().modified().unwrap();
-            file.set_modified(written - LONG_DEAD).unwrap();
         }
     }
 }
