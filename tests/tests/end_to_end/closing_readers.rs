@@ -308,7 +308,7 @@ fn run(seed: u64, half: Duration) {
 
 #[test]
 fn every_read_while_partitions_close_finds_one_acknowledged_state_and_never_an_older_one() {
-    run(4, Duration::from_secs(8));
+    run(4, Duration::from_secs(6));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 mod closing;
 mod function;
+mod on_glue;
 
 use std::fs;
 use std::io::Write;
