@@ -69,6 +69,11 @@ impl Lake {
         weir
     }
 
+    /// What its store needs in the environment.
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        self.elsewhere.iter().flat_map(|(_, environment)| environment.clone()).collect()
+    }
+
     /// The rows of `weir query SQL`.
     pub fn query(&self, sql: &str) -> Vec<Value> {
         let rows = process::run(&mut self.weir(["query", sql, "--json"]));

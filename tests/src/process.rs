@@ -113,6 +113,18 @@ pub fn kill(pid: u32) {
     unsafe { libc::kill(pid as libc::pid_t, libc::SIGKILL) };
 }
 
+/// Hold a process where it is; `resume` lets it go on.
+pub fn pause(pid: u32) {
+    // SAFETY: a signal to a process id that this test started and has not waited for.
+    unsafe { libc::kill(pid as libc::pid_t, libc::SIGSTOP) };
+}
+
+/// Let a process go on that was held.
+pub fn resume(pid: u32) {
+    // SAFETY: a signal to a process id that this test started and has not waited for.
+    unsafe { libc::kill(pid as libc::pid_t, libc::SIGCONT) };
+}
+
 /// Processes that a process has started and that run, in order of their ids.
 pub fn children(pid: u32) -> Vec<u32> {
     let mut found = Vec::new();

@@ -45,6 +45,9 @@ async fn over_newest(lake: &Lake, sql: &str) -> Result<QueryResult> {
         if paths(&newest) == paths(&listed) {
             return Err(failed.into());
         }
+        eprintln!(
+            "files were superseded while the statement ran; it is run again over those that came after"
+        );
         listed = newest;
     }
     Ok(query(lake.store.object_store(), listed, sql).await?)
