@@ -63,15 +63,20 @@ const VCPU_GIB: f64 = 1_769.0 / 1_024.0;
 /// The function `close` as OPERATIONS.md sets it up, and what a run without work takes there.
 const CLOSE_MEMORY_MB: u32 = 512;
 const CLOSE_RUN_MS: f64 = 500.0;
-/// Requests of a run without work: the summary's list and get, lists of markers and streams, and one
-/// get a shard (shared/src/close/tests/cost.rs).
+/// Requests of a run without work, counted in the same way; beside them one get a shard
+/// (shared/src/close/tests/cost.rs).
+const RUN_PUTS: f64 = 1.0;
 const RUN_LISTS: f64 = 4.0;
-const RUN_GETS: f64 = 1.0;
-/// A revision: plan, owner, the compaction's plan, marker and end, result, actions, done, each read
-/// once more by who goes on; 14 requests beside its files. A live file: its footer and row groups.
-const REVISION_PUTS: f64 = 8.0;
-const REVISION_GETS: f64 = 6.0;
-const FILE_GETS: f64 = 3.0;
+const RUN_GETS: f64 = 4.0;
+/// A revision beside its files, with its commits read: counted from the line of `close` over 60 files
+/// of 115 KB and over 247 of 8 KB, into one file each.
+const REVISION_PUTS: f64 = 10.0;
+const REVISION_LISTS: f64 = 9.0;
+const REVISION_GETS: f64 = 11.0;
+/// A live file and its commit: files up to a tail's length are read whole.
+const FILE_GETS: f64 = 7.0;
+const SMALL_FILE_GETS: f64 = 3.0;
+const SMALL_FILE_BYTES: f64 = 65_536.0;
 /// Bytes of a compacted file.
 const CLOSED_FILE_BYTES: f64 = 256e6;
 /// Glue calls of a revision: read, update, read back, and the same once more when the grace ends.
@@ -152,11 +157,12 @@ pub(super) fn weir(prices: &Prices, b: &Batch, s: &Setting) -> Vec<(&'static str
 fn closing(b: &Batch, (shards, revisions, runs, parquet_gb): (f64, f64, f64, f64)) -> Requests {
     let live_files = b.batches() * b.files;
     let closed_files = (parquet_gb * GB / CLOSED_FILE_BYTES).max(revisions);
-    let puts = closed_files + revisions * REVISION_PUTS;
+    let file_gets = if b.files_bytes / b.files <= SMALL_FILE_BYTES { SMALL_FILE_GETS } else { FILE_GETS };
+    let puts = closed_files + revisions * REVISION_PUTS + runs * RUN_PUTS;
     Requests {
-        puts_and_lists: puts + runs * RUN_LISTS,
+        puts_and_lists: puts + revisions * REVISION_LISTS + runs * RUN_LISTS,
         puts,
-        gets: live_files * FILE_GETS + revisions * REVISION_GETS + runs * (shards + RUN_GETS),
+        gets: live_files * file_gets + revisions * REVISION_GETS + runs * (shards + RUN_GETS),
     }
 }
 

@@ -65,16 +65,16 @@ fn each_item_is_what_a_calculation_by_hand_gives() {
     // Half a partition: 20 shards register it, a revision takes 6 calls; 21 environments read tables
     // 12 times an hour.
     check(item(&[], "Glue calls"), (0.5 * 26.0 + 21.0 * 12.0 / 36.0) * 0.000001, "Glue calls");
-    // 0.1 GB × 40 s × 1,769 MB; 250 × 3 gets of live files; half a revision with 8 + 1 puts and 6
-    // gets; 60/36 runs with 21 gets, 4 lists and 500 ms at 512 MB
-    let compaction = 0.1 * 40.0 * 1_769.0 / 1_024.0 * 0.0000133334;
-    let requests =
-        (0.5 * 9.0 + 4.0 * 60.0 / 36.0) * 0.000005 + (750.0 + 3.0 + 21.0 * 60.0 / 36.0) * 0.0000004;
-    let runs = 60.0 / 36.0 * (0.5 * 0.5 * 0.0000133334 + 0.0000002);
-    check(item(&[], "close"), compaction + requests + runs, "close");
+    // 0.1 GB × 40 s × 1,769 MB; 250 live files of 400 KB with 7 gets each; half a revision with 10 + 1
+    // puts, 9 lists and 11 gets; 60/36 runs with 24 gets, 1 put, 4 lists and 500 ms at 512 MB
+    let (compaction, runs) = (0.1 * 40.0 * 1_769.0 / 1_024.0 * 0.0000133334, 60.0 / 36.0);
+    let (puts, lists, gets) = (0.5 * 11.0 + runs, 0.5 * 9.0 + 4.0 * runs, 1_750.0 + 0.5 * 11.0 + 24.0 * runs);
+    let requests = (puts + lists) * 0.000005 + gets * 0.0000004;
+    let time = runs * (0.5 * 0.5 * 0.0000133334 + 0.0000002);
+    check(item(&[], "close"), compaction + requests + time, "close");
     assert_eq!(item(&[], "KMS"), 0.0);
-    // A call for each put (508 of ingest, 4.5 of close) and each get (788 of close)
-    let calls = 250.0 * 2.03125 + 4.5 + 750.0 + 3.0 + 21.0 * 60.0 / 36.0;
+    // A call for each put and each get
+    let calls = 250.0 * 2.03125 + puts + gets;
     check(item(&["--kms"], "KMS"), calls * 0.03 / 10_000.0, "KMS");
 }
 

@@ -131,11 +131,15 @@ pub fn sweep(sweep: &Sweep) -> String {
         sweep.prices_of,
         sweep.architecture
     );
-    let times: [SizeColumn; 3] = [
+    let mut times: Vec<SizeColumn> = vec![
         ("first poll", |s| s.first_poll_ms, 1),
         ("first batch", |s| s.first_batch_ms, 1),
         ("warm batch", |s| median(&s.batches_ms), 1),
     ];
+    // In the cloud nobody says.
+    if sweep.processors > 0 {
+        times.push(("its CPU", |s| s.cpu_ms, 1));
+    }
     let usd: [SizeColumn; 2] =
         [("a million events", |s| s.usd_per_million_events, 5), ("a GB", |s| s.usd_per_gb, 5)];
     let memory: [SizeColumn; 1] = [("resident", |s| s.resident_bytes as f64 / MIB, 1)];
