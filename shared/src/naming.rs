@@ -11,10 +11,12 @@
 //! _weir/catalog/…
 //! ```
 //!
-//! What close keeps is in [`closed`], what compactions leave in [`compaction`].
+//! What close keeps is in [`closed`], what compactions leave in [`compaction`], current states in
+//! [`current`].
 
 pub mod closed;
 pub mod compaction;
+pub mod current;
 
 use sha2::{Digest, Sha256};
 

@@ -4,6 +4,9 @@ change_orders.py ENDPOINT table               makes the table `orders` with a st
 change_orders.py ENDPOINT function ARN ZIP ENV   maps the stream to a function made of ZIP; ENV is JSON;
                                                  with - for the stream, only makes the function
 change_orders.py ENDPOINT change FROM TO      changes the orders FROM..TO, prints the expected rows
+change_orders.py ENDPOINT given-up ARN        prints what a mapping of the stream that gave up on all its
+                                              records would tell a queue, a line a shard
+change_orders.py ENDPOINT scan                prints the orders that are there, as `read_current.py` does
 """
 
 import io
@@ -104,6 +107,58 @@ def row(op, n, image, old):
     return expected
 
 
+def given_up(endpoint, stream):
+    session, at = client("dynamodbstreams", endpoint)
+    streams = session.client("dynamodbstreams", **at)
+    for shard in streams.describe_stream(StreamArn=stream)["StreamDescription"]["Shards"]:
+        iterator = streams.get_shard_iterator(
+            StreamArn=stream, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
+        )["ShardIterator"]
+        numbers = []
+        while iterator:
+            got = streams.get_records(ShardIterator=iterator, Limit=1000)
+            numbers += [record["dynamodb"]["SequenceNumber"] for record in got["Records"]]
+            iterator = got["Records"] and got.get("NextShardIterator")
+        info = {
+            "shardId": shard["ShardId"],
+            "startSequenceNumber": numbers[0],
+            "endSequenceNumber": numbers[-1],
+            "approximateArrivalOfFirstRecord": "2026-11-14T00:13:19Z",
+            "approximateArrivalOfLastRecord": "2026-11-14T00:13:19Z",
+            "batchSize": len(numbers),
+            "streamArn": stream,
+        }
+        condition = {"condition": "RetryAttemptsExhausted", "approximateInvokeCount": 2}
+        print(
+            json.dumps(
+                {
+                    "requestContext": condition,
+                    "version": "1.0",
+                    "timestamp": "2026-11-14T00:13:49.717Z",
+                    "DDBStreamBatchInfo": info,
+                }
+            )
+        )
+
+
+def scan(endpoint):
+    session, at = client("dynamodb", endpoint)
+    table = session.resource("dynamodb", **at).Table("orders")
+    found, page = [], {}
+    while True:
+        answer = table.scan(**page)
+        found += answer["Items"]
+        if "LastEvaluatedKey" not in answer:
+            break
+        page = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+    for image in sorted(found, key=lambda image: image["order_no"]):
+        expected = row("insert", int(image["order_no"]), image, None)
+        del expected["op"], expected["old_status"]
+        expected["placed_at"] = int(expected["placed_at"])
+        expected["lines"] = [[sku, int(qty), price] for sku, qty, price in expected["lines"]]
+        print(json.dumps(expected))
+
+
 def change(endpoint, first, last):
     session, at = client("dynamodb", endpoint)
     table = session.resource("dynamodb", **at).Table("orders")
@@ -133,5 +188,9 @@ if __name__ == "__main__":
         make_table(endpoint)
     elif what == "function":
         map_function(endpoint, *rest)
+    elif what == "given-up":
+        given_up(endpoint, *rest)
+    elif what == "scan":
+        scan(endpoint)
     else:
         change(endpoint, int(rest[0]), int(rest[1]))

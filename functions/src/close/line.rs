@@ -57,6 +57,7 @@ impl CloseLine<'_> {
             line["open"] = troubled.take(NAMED).map(|open| json!(open)).collect();
             line["streams"] = json!(report.streams);
             line["tables"] = json!(report.tables);
+            line["views"] = json!(report.views);
         }
         line.to_string()
     }
@@ -71,6 +72,8 @@ impl CloseLine<'_> {
         let late: fn(&Report) -> usize = |r| r.closed.iter().filter(|c| c.revision > 1).count();
         let troubled: fn(&Report) -> usize =
             |r| r.open.iter().filter(|open| matches!(open.reason, Waits::Trouble(_))).count();
+        let troubled_views: fn(&Report) -> usize =
+            |r| r.views.iter().filter(|view| view.trouble.is_some()).count();
         vec![
             ("invocations_count", "Count", 1),
             ("cold_starts_count", "Count", i64::from(self.cold_start)),
@@ -79,6 +82,7 @@ impl CloseLine<'_> {
             ("late_revisions_count", "Count", count(late)),
             ("open_partitions_count", "Count", count(|r| r.open.len())),
             ("troubled_partitions_count", "Count", count(troubled)),
+            ("troubled_views_count", "Count", count(troubled_views)),
             ("stuck_shards_count", "Count", count(|r| r.stuck().count())),
             ("unknown_streams_count", "Count", count(unknown)),
             ("collected_files_count", "Count", count(|r| r.files_collected as usize)),

@@ -12,7 +12,7 @@ use weir::partition::PartitionPath;
 use weir::schema::CloseAction;
 use weir_functions::context::process_env;
 
-use crate::closing::{Closing, LocalServices, LocalStream, sentence};
+use crate::closing::{Closing, LocalServices, LocalStream, sentence, view_sentence};
 use crate::jobs::{LocalAggregates, find, job_files};
 
 use super::args::{CloseArgs, Global};
@@ -45,6 +45,7 @@ pub(super) async fn run(global: &Global, args: &CloseArgs) -> Result<ExitCode> {
         println!("{}", json!(report));
     } else {
         report.closed.iter().for_each(|closed| println!("{}", sentence(closed)));
+        report.views.iter().for_each(|view| println!("{}", view_sentence(view)));
         let asked = |open: &&OpenPartition| partition.as_ref().is_none_or(|only| *only == open.partition);
         report.open.iter().filter(asked).for_each(|open| println!("{}", open_sentence(open)));
         if report.closed.is_empty() && !report.open.iter().any(|open| asked(&open)) {

@@ -9,7 +9,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use weir::clock::{Clock, EpochMicros, SystemClock};
-use weir::close::{Report, RevisionStatus, VisibleFile, revisions, visible_files};
+use weir::close::{CurrentView, Report, RevisionStatus, VisibleFile, revisions, visible_files};
 use weir::commit::reader::{ShardStatus, shard_status};
 
 use weir::limits;
@@ -56,6 +56,9 @@ pub(super) async fn run(global: &Global, args: &StatusArgs) -> Result<ExitCode> 
     }
     if !closed.is_empty() || !open.open.is_empty() {
         println!("\n{}", partitions_text(&open, &closed));
+    }
+    if !open.views.is_empty() {
+        println!("\n{}", views_text(&open.views));
     }
     if let Some(status) = &runtime {
         println!("\n{}", runtime_text(status, now));
@@ -167,6 +170,17 @@ fn partitions_text(report: &Report, closed: &[RevisionStatus]) -> String {
         parts.push(table(&headers, &rows));
     }
     parts.join("\n\n")
+}
+
+fn views_text(views: &[CurrentView]) -> String {
+    let row = |view: &CurrentView| {
+        let [items, removed, waiting] = [view.items, view.removed, view.waiting].map(count);
+        let reason = view.trouble.as_ref().map_or(String::new(), |trouble| trouble.reason.clone());
+        vec![view.view.clone(), view.table.clone(), view.state.to_string(), items, removed, waiting, reason]
+    };
+    let headers =
+        ["current state", "of table", "state", "items", "removed items", "partitions not in it", "because"];
+    table(&headers, &views.iter().map(row).collect::<Vec<_>>())
 }
 
 fn runtime_text(status: &Status, now: EpochMicros) -> String {

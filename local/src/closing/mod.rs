@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use weir::catalog::Catalog;
 use weir::clock::{Clock, EpochMicros, SystemClock};
-use weir::close::{ClosedRevision, Closer, Report, Run, Settings, Stream, StreamingCompact};
+use weir::close::{ClosedRevision, Closer, CurrentView, Report, Run, Settings, Stream, StreamingCompact};
 use weir::commit::LakeStore;
 use weir::naming::stream_key;
 use weir::partition::PartitionPath;
@@ -170,6 +170,8 @@ impl Scheduler {
                     match closing.run(None).await {
                         Ok(report) => {
                             report.closed.iter().for_each(|closed| say(&sentence(closed)));
+                            let made = report.views.iter().filter(|view| view.made > 0);
+                            made.for_each(|view| say(&view_sentence(view)));
                             last_error.clear();
                         }
                         Err(error) => {
@@ -192,6 +194,19 @@ impl Scheduler {
         let _ = self.stop.send(true);
         let _ = tokio::time::timeout(PATIENCE, self.task).await;
     }
+}
+
+/// A current state in a line.
+pub fn view_sentence(view: &CurrentView) -> String {
+    let waiting = match view.waiting {
+        0 => String::new(),
+        waiting => format!(", {waiting} closed partitions are not in it"),
+    };
+    let trouble = view.trouble.as_ref().map_or(String::new(), |trouble| format!(": {}", trouble.reason));
+    format!(
+        "current state of {} in {}: state {}, {} items{waiting}{trouble}",
+        view.table, view.view, view.state, view.items
+    )
 }
 
 /// A revision in a line.

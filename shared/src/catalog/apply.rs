@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::Path;
 
 use super::Catalog;
+use super::view::view_of;
 use crate::error::{Error, Result};
 use crate::schema::{ColumnInput, HiveType, TableInput};
 
@@ -86,15 +87,21 @@ pub fn read_definitions(folder: &Path) -> Result<Vec<TableInput>> {
     files.iter().map(read).collect()
 }
 
-/// Compares definitions with a catalog. `lake` is the lake's URL; tables stand in `<lake>/<table>/`.
+/// Compares definitions, and those of the current states that they ask for, with a catalog. `lake` is
+/// the lake's URL; tables stand in `<lake>/<table>/`.
 pub async fn plan_apply(
     definitions: &[TableInput],
     catalog: &dyn Catalog,
     lake: &str,
 ) -> Result<Vec<TableChange>> {
     let mut changes = Vec::new();
-    for definition in definitions {
+    let views: Vec<TableInput> = definitions.iter().filter_map(view_of).collect();
+    for (at, definition) in definitions.iter().chain(&views).enumerate() {
         let table = definition.name.clone();
+        if let Some(change) = taken(at.checked_sub(definitions.len()), definitions, &views) {
+            changes.push(TableChange { table, change, definition: definition.clone() });
+            continue;
+        }
         let (change, definition) = match complete(definition, lake) {
             Ok(wanted) => match catalog.definition(&table).await? {
                 None => (Change::Create, wanted),
@@ -118,6 +125,18 @@ pub async fn apply(changes: &[TableChange], catalog: &dyn Catalog) -> Result<usi
         }
     }
     Ok(put)
+}
+
+/// A view whose name is another table's too.
+fn taken(view: Option<usize>, definitions: &[TableInput], views: &[TableInput]) -> Option<Change> {
+    let view = &views[..=view?];
+    let (view, before) = view.split_last()?;
+    definitions.iter().chain(before).find(|other| other.name == view.name)?;
+    let of = view.parameters.get("weir.current_of").map_or("", String::as_str);
+    Some(Change::Refused {
+        reason: format!("`weir.current` of {of} makes this table, and another definition has its name"),
+        way_out: format!("give `weir.current` of {of} a name of its own, or take the other definition away"),
+    })
 }
 
 fn complete(definition: &TableInput, lake: &str) -> Result<TableInput, Change> {
@@ -166,7 +185,7 @@ fn compare(present: &TableInput, mut wanted: TableInput) -> (Change, TableInput)
 }
 
 /// The columns that are the table's own, not added by Weir.
-fn own(columns: &[ColumnInput]) -> Vec<&ColumnInput> {
+pub(super) fn own(columns: &[ColumnInput]) -> Vec<&ColumnInput> {
     use crate::schema::{PROVENANCE_COLUMNS, RESCUED_COLUMNS};
     let added = |name: &str| PROVENANCE_COLUMNS.iter().chain(&RESCUED_COLUMNS).any(|(n, _)| *n == name);
     columns.iter().filter(|c| !added(&c.name)).collect()

@@ -8,6 +8,7 @@ mod folder;
 #[cfg(feature = "glue")]
 pub mod glue;
 mod partition;
+mod view;
 mod volume;
 #[cfg(test)]
 mod tests;

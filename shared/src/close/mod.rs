@@ -6,12 +6,14 @@
 //! chains ────────────┴► inventory ─► watermark ─► partitions that are ready ─► work, one by one:
 //!                          │                      plan ─► compact ─► result ─► switch ─► actions ─► done
 //!                       summary, a cache                                                  └► collect
+//!                                     what is done, of tables of changes ─► current: the latest row of each item
 //! ```
 
 mod action;
 #[cfg(feature = "glue")]
 mod aws;
 mod collect;
+mod current;
 mod engine;
 mod inventory;
 mod objects;
@@ -36,13 +38,14 @@ use async_trait::async_trait;
 use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::commit::LakeStore;
-use crate::compact::{self, Compaction, Progress};
+use crate::compact::{self, Compaction, Fold, FoldProgress, Progress};
 use crate::error::Result;
 use crate::limits;
 
 pub use action::{ActionCall, ActionState, Actions};
 #[cfg(feature = "glue")]
 pub use aws::{Aggregates, AwsActions};
+pub use current::CurrentView;
 pub use engine::{Engine, EngineSetting, choose_engine};
 pub use objects::{ActionOutcome, Base, DoneRecord, Plan, PlannedFile, RevisionResult, Started, Vector, Why};
 pub use reader::{RevisionStatus, VisibleFile, revisions, visible_files};
@@ -59,6 +62,11 @@ pub trait Compact: Send + Sync {
     /// Go on with a compaction until it is finished or its time is over. Several processes may be at
     /// work on the same directory.
     async fn run(&self, lake: &LakeStore, clock: &dyn Clock, what: &Compaction<'_>) -> Result<Progress>;
+
+    /// The same for a current state.
+    async fn fold(&self, lake: &LakeStore, clock: &dyn Clock, what: &Fold<'_>) -> Result<FoldProgress> {
+        compact::fold(lake, clock, what).await
+    }
 }
 
 /// [`compact::run`].

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 
+use super::current::shown_files;
 use super::inventory::PARALLEL;
 use super::objects::{ActionOutcome, DoneRecord, Plan, RevisionResult, Started, Versioned, Why, decode};
 use super::work::values;
@@ -104,6 +105,7 @@ pub async fn visible_files(
     while let Some(read) = reads.try_next().await? {
         files.extend(read);
     }
+    files.extend(shown_files(lake, catalog, table).await?);
     Ok(files)
 }
 
@@ -121,7 +123,7 @@ async fn of_revision(
     partition: &PartitionPath,
     revision: u32,
 ) -> Result<Vec<VisibleFile>> {
-    let result: RevisionResult = read(lake, table, partition, revision, &CloseObject::Result).await?;
+    let result = result(lake, table, partition, revision).await?;
     let file = |file: &crate::compact::CompactedFile| VisibleFile {
         key: format!("{}/{}", result.directory, file.name),
         table: table.to_owned(),
@@ -196,6 +198,16 @@ async fn status(
         bytes: result.as_ref().map_or(0, RevisionResult::bytes),
         actions,
     })
+}
+
+/// Result of a revision.
+pub(super) async fn result(
+    lake: &LakeStore,
+    table: &str,
+    partition: &PartitionPath,
+    revision: u32,
+) -> Result<RevisionResult> {
+    read(lake, table, partition, revision, &CloseObject::Result).await
 }
 
 /// Plan and result of a revision.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::Closer;
+use super::current::CurrentView;
 use super::summary::{PartitionState, Summary, Trouble};
 use super::watermark::{HoldingShard, StreamMark};
 use super::work::ClosedRevision;
@@ -22,6 +23,8 @@ pub struct Report {
     pub streams: Vec<StreamMark>,
     /// Revisions that are done now.
     pub closed: Vec<ClosedRevision>,
+    /// Current states of tables of changes.
+    pub views: Vec<CurrentView>,
     /// Partitions that are not at rest.
     pub open: Vec<OpenPartition>,
     /// Tables that could not be looked at, and why.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::Closer;
+use super::current::Views;
 use super::inventory::{self, Found, catch_up};
 use super::objects::Why;
 use super::period::period_of;
@@ -118,6 +119,7 @@ impl Closer {
         let session = Session { id: &run.id, until: run.until, now: survey.now, began, clock: &*self.clock };
         let Survey { summary, report, tables, found, given_up, .. } = &mut survey;
         self.register(tables, &found.new, report).await;
+        let views = self.views(tables).await;
         let strayed = self.strayed(tables, summary, report).await;
         let ready = self.candidates(run, tables, summary, report, (&session, &strayed));
         for chunk in chunks(ready) {
@@ -125,10 +127,11 @@ impl Closer {
                 report.out_of_time = true;
                 break;
             }
-            for worked in self.work(&session, summary, chunk, given_up).await? {
+            for worked in self.work(&session, summary, chunk, (given_up, &views)).await? {
                 apply(summary, report, worked, session.now);
             }
         }
+        self.keep_views((&session, run), views, summary, report).await;
         let Survey { known, mut summary, mut report, tables, found, .. } = survey;
         report.open = open_partitions(self, &tables, &summary, &report);
         report.summary_saved = summary.save(&self.lake, &known).await?;
@@ -147,6 +150,7 @@ impl Closer {
     /// The lake cannot be read.
     pub async fn look(&self, run: &Run) -> Result<Report> {
         let Survey { summary, mut report, tables, .. } = self.survey(run, false).await?;
+        Self::look_at_views(&self.views(&tables).await, &summary, &mut report);
         report.open = open_partitions(self, &tables, &summary, &report);
         Ok(report)
     }
@@ -234,7 +238,8 @@ impl Closer {
         report: &mut Report,
     ) -> Result<BTreeMap<String, Arc<TableSchema>>> {
         let mut tables = BTreeMap::new();
-        for name in summary.tables.keys().filter(|name| *name != QUARANTINE_TABLE) {
+        let names: BTreeSet<&String> = summary.tables.keys().chain(summary.views.keys()).collect();
+        for name in names.into_iter().filter(|name| *name != QUARANTINE_TABLE) {
             let asked = run.only.as_ref().is_none_or(|(only, _)| only == name);
             let ours = self.settings.tables.as_ref().is_none_or(|tables| tables.contains(name));
             if !asked || !ours {
@@ -370,14 +375,14 @@ impl Closer {
         session: &Session<'_>,
         summary: &Summary,
         chunk: Vec<Candidate>,
-        given_up: &[GivenUpRange],
+        known: (&[GivenUpRange], &Views),
     ) -> Result<Vec<Worked>> {
         let asked: Vec<_> = chunk.iter().map(|c| (c.table.name.as_str(), &c.partition, &c.state)).collect();
         let files = inventory::files(&self.lake, summary, &asked).await?;
         let works: Vec<_> = chunk
             .iter()
             .zip(files)
-            .map(|(candidate, files)| self.work_on(session, candidate, files, given_up))
+            .map(|(candidate, files)| self.work_on(session, candidate, files, known))
             .collect();
         Ok(stream::iter(works).buffer_unordered(PARTITIONS_AT_ONCE).collect().await)
     }
@@ -387,7 +392,7 @@ impl Closer {
         session: &Session<'_>,
         candidate: &Candidate,
         files: Vec<(crate::naming::ChainKey, u64, crate::commit::format::CommittedFile)>,
-        given_up: &[GivenUpRange],
+        (given_up, views): (&[GivenUpRange], &Views),
     ) -> Worked {
         let Candidate { table, partition, state, why } = candidate;
         let work = Work::new(self, session, table, partition);
@@ -396,8 +401,9 @@ impl Closer {
         let mut came = work.advance(pending).await;
         let mut collected = None;
         let grace = self.settings.grace.as_micros() as i64;
-        if matches!(came, Ok(Came::AtRest { .. }))
+        if let Ok(Came::AtRest { revision, .. }) = came
             && state.done_at.is_some_and(|done| session.now.0 - done.0 >= grace)
+            && views.let_go(table, partition, revision)
         {
             match work.collect().await {
                 Ok(done) => collected = done,
@@ -462,7 +468,7 @@ fn apply(summary: &mut Summary, report: &mut Report, worked: Worked, now: EpochM
     summary.chains = chains;
 }
 
-fn again(last: Option<Trouble>, reason: String, now: EpochMicros) -> Trouble {
+pub(super) fn again(last: Option<Trouble>, reason: String, now: EpochMicros) -> Trouble {
     let (tries, since) = last.map_or((1, now), |last| (last.tries.saturating_add(1), last.since));
     let pause = FIRST_PAUSE_US.saturating_mul(1 << tries.min(20).saturating_sub(1)).min(LAST_PAUSE_US);
     // The first pause is no pause: most moments are over by the next run.

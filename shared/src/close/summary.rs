@@ -110,6 +110,13 @@ impl PartitionState {
     }
 }
 
+/// A table's current state with files to delete, or that is not as far as it should be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ViewState {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) trouble: Option<Trouble>,
+}
+
 /// All of it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(super) struct Summary {
@@ -117,6 +124,9 @@ pub(super) struct Summary {
     pub(super) chains: Vec<ChainState>,
     pub(super) streams: BTreeMap<String, StreamState>,
     pub(super) tables: BTreeMap<String, BTreeMap<PartitionPath, PartitionState>>,
+    /// By table of changes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) views: BTreeMap<String, ViewState>,
     #[serde(skip)]
     index: HashMap<ChainKey, u32>,
     #[serde(skip)]
@@ -223,7 +233,8 @@ impl Summary {
     }
 
     fn same_as(&self, other: &Self) -> bool {
-        (&self.chains, &self.streams, &self.tables) == (&other.chains, &other.streams, &other.tables)
+        (&self.chains, &self.streams, &self.tables, &self.views)
+            == (&other.chains, &other.streams, &other.tables, &other.views)
     }
 
     fn encode(&mut self) -> Result<Bytes> {

@@ -36,6 +36,15 @@ impl Gather {
         }
         out.rows = rows.len();
     }
+
+    /// Put some leaves of `rows` into `out`, whose leaves these are, one after another.
+    pub(super) fn leaves(&mut self, block: &Block, leaves: &[usize], rows: &[u32], out: &mut ColumnSet) {
+        out.clear();
+        for (to, &from) in out.leaves.iter_mut().zip(leaves) {
+            gather(&block.leaves[from], &self.places[from], rows, &mut self.known, to);
+        }
+        out.rows = rows.len();
+    }
 }
 
 /// Buffers for row groups of a layout, without those of columns that no file has.

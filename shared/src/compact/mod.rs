@@ -19,9 +19,10 @@ mod sample;
 mod source;
 mod split;
 mod steps;
+mod work;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::path::Path;
 
@@ -31,7 +32,7 @@ use crate::commit::LakeStore;
 use crate::error::Result;
 use crate::schema::TableSchema;
 
-pub use current::{Current, CurrentState, current};
+pub use current::{Fold, FoldProgress, StateFiles, StatePart, fold};
 
 use steps::Steps;
 

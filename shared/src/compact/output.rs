@@ -86,6 +86,12 @@ impl<'a> Output<'a> {
         Ok(self.files)
     }
 
+    /// A file that has columns and no rows.
+    pub(super) async fn finish_without_rows(mut self) -> Result<Vec<CompactedFile>> {
+        self.open = Some((FileWriter::new(&self.format), None));
+        self.finish().await
+    }
+
     async fn put(&mut self) -> Result<()> {
         let Some((writer, spool)) = self.open.take() else { return Ok(()) };
         let rows = writer.rows();

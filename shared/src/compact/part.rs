@@ -17,7 +17,7 @@ use crate::limits::ROW_GROUP_ROWS;
 use crate::naming::compaction::Task;
 
 /// Share of the memory that a file may take before it goes to the scratch folder.
-const HELD_SHARE: u64 = 16;
+pub(super) const HELD_SHARE: u64 = 16;
 
 /// What a step that writes files for readers has done.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]

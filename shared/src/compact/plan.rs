@@ -15,9 +15,9 @@ use crate::error::{Error, Result};
 use crate::naming::compaction::{PLAN, Task};
 
 /// Compressed bytes of inputs that one step reads to part or to hash them.
-const GROUP_BYTES: u64 = 128 << 20;
+pub(super) const GROUP_BYTES: u64 = 128 << 20;
 /// Files of such a step: each costs a request.
-const GROUP_FILES: usize = 4_096;
+pub(super) const GROUP_FILES: usize = 4_096;
 /// Bytes that decoded rows take for each byte of the inputs, at most, where nobody has looked.
 const EXPANSION: u64 = 12;
 /// Bytes of a row in a step that looks for copies.

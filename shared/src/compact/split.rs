@@ -43,6 +43,20 @@ impl SplitFile {
     }
 }
 
+/// Files that are parted by one step, and where to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Splitting<'a> {
+    pub(super) lake: &'a LakeStore,
+    pub(super) layout: &'a Layout,
+    pub(super) inputs: &'a [Input],
+    /// Folder for the parted rows.
+    pub(super) work: &'a str,
+    /// Names the files.
+    pub(super) group: u32,
+    /// Bytes of rows that are parted at once.
+    pub(super) most: usize,
+}
+
 /// Part the rows of a group of inputs.
 pub(super) async fn split(
     lake: &LakeStore,
@@ -52,35 +66,48 @@ pub(super) async fn split(
     group: u32,
 ) -> Result<SplitDone> {
     let losers = Losers::of(lake, compaction.work, plan, &[group]).await?;
-    let units = plan::whole(plan.group(group));
     let most = plan::bucket_bytes(compaction) as usize;
-    // Read once, soon: what packs fast is enough.
-    let format = FileFormat::new(layout, Compression::Snappy, &[])?;
-    let mut done = SplitDone::default();
-    let mut decoder = PageDecoder::default();
-    let mut encoder = Encoder::new();
-    let mut loaded = Loaded::new(layout);
-    let mut reader = Units::of(lake, compaction.inputs, layout, &units);
-    loop {
-        let next = reader.next().await?;
-        let more = next.is_some();
-        if let Some((source, number)) = next {
-            loaded.load(lake, source, number, None, &mut decoder).await?;
-        }
-        if loaded.block.rows > 0 && (!more || loaded.block.memory() >= most) {
-            let parted = rules.part(&loaded, &plan.splitters, &losers);
-            let name = Task::Split(group).split_file(done.files.len());
-            let read = loaded.block.rows as u64;
-            let (file, bytes) = write(&loaded, &parted, layout, &format, &mut encoder)?;
-            loaded = Loaded::new(layout);
-            let file = SplitFile { name, bytes: bytes.len() as u64, ..file };
-            done.rows_read += read;
-            done.rows_removed += read - file.rows;
-            put(lake, &file.input(compaction.work), bytes).await?;
-            done.files.push(file);
-        }
-        if !more {
-            return Ok(done);
+    let splitting = Splitting { lake, layout, inputs: compaction.inputs, work: compaction.work, group, most };
+    splitting.run(plan.group(group), |loaded| Ok(rules.part(loaded, &plan.splitters, &losers))).await
+}
+
+impl Splitting<'_> {
+    /// Part the rows of some inputs: for each bucket those of a block that are of it.
+    pub(super) async fn run(
+        &self,
+        inputs: std::ops::Range<u32>,
+        part: impl Fn(&Loaded) -> Result<Vec<Vec<u32>>>,
+    ) -> Result<SplitDone> {
+        let Self { lake, layout, .. } = *self;
+        let units = plan::whole(inputs);
+        // Read once, soon: what packs fast is enough.
+        let format = FileFormat::new(layout, Compression::Snappy, &[])?;
+        let mut done = SplitDone::default();
+        let mut decoder = PageDecoder::default();
+        let mut encoder = Encoder::new();
+        let mut loaded = Loaded::new(layout);
+        let mut reader = Units::of(lake, self.inputs, layout, &units);
+        loop {
+            let next = reader.next().await?;
+            let more = next.is_some();
+            if let Some((source, number)) = next {
+                loaded.load(lake, source, number, None, &mut decoder).await?;
+            }
+            if loaded.block.rows > 0 && (!more || loaded.block.memory() >= self.most) {
+                let parted = part(&loaded)?;
+                let name = Task::Split(self.group).split_file(done.files.len());
+                let read = loaded.block.rows as u64;
+                let (file, bytes) = write(&loaded, &parted, layout, &format, &mut encoder)?;
+                loaded = Loaded::new(layout);
+                let file = SplitFile { name, bytes: bytes.len() as u64, ..file };
+                done.rows_read += read;
+                done.rows_removed += read - file.rows;
+                put(lake, &file.input(self.work), bytes).await?;
+                done.files.push(file);
+            }
+            if !more {
+                return Ok(done);
+            }
         }
     }
 }

@@ -1,10 +1,5 @@
 //! A plan → its steps, each done once by whoever comes first, until all are done or time is over.
 
-use std::collections::BTreeSet;
-
-use bytes::Bytes;
-use serde::de::DeserializeOwned;
-
 use super::copies::{self, Losers};
 use super::order::Rules;
 use super::output::rows_differ;
@@ -12,17 +7,18 @@ use super::part::{self, PartDone};
 use super::plan::Plan;
 use super::source::wrong;
 use super::split::{self, SplitDone};
+use super::work::WorkFolder;
 use super::{Compacted, CompactedFile, Compaction, Progress};
 use crate::clock::{Clock, EpochMicros};
 use crate::columns::Layout;
 use crate::commit::LakeStore;
-use crate::error::{Error, Result};
-use crate::naming::compaction::{FINISHED, Task, is_temporary};
+use crate::error::Result;
+use crate::naming::compaction::{FINISHED, Task};
 
 /// Bytes a second that a step gets through on the slowest machine that is thought of, and how long it
 /// takes with none.
-const BYTES_A_SECOND: u64 = 4 << 20;
-const STEP_SECONDS: u64 = 15;
+pub(super) const BYTES_A_SECOND: u64 = 4 << 20;
+pub(super) const STEP_SECONDS: u64 = 15;
 
 /// One invocation's work on a compaction.
 pub(super) struct Steps<'a> {
@@ -45,9 +41,9 @@ impl Steps<'_> {
     pub(super) async fn run(&self) -> Result<Progress> {
         let mut pinned: Option<(Plan, Rules)> = None;
         loop {
-            let done = self.names().await?;
+            let done = self.folder().names().await?;
             if done.contains(FINISHED) {
-                self.sweep(&done).await?;
+                self.folder().sweep(&done).await?;
                 return self
                     .finished()
                     .await?
@@ -105,12 +101,12 @@ impl Steps<'_> {
             Task::Losers(share) => copies::losers(lake, compaction.work, plan, share).await,
             Task::Split(group) => {
                 let done = split::split(lake, compaction, layout, (plan, rules), group).await?;
-                self.mark(task, &done).await
+                self.folder().put(&task.marker(), &done).await
             }
             Task::Part(number) => {
                 let splits = self.splits(plan).await?;
                 let done = part::part(lake, compaction, layout, (plan, rules), (number, &splits)).await?;
-                self.mark(task, &done).await
+                self.folder().put(&task.marker(), &done).await
             }
         }
     }
@@ -121,7 +117,7 @@ impl Steps<'_> {
         let splits = self.splits(plan).await?;
         let (mut files, mut read, mut removed) = (Vec::new(), 0, 0);
         for number in 0..plan.parts.len() as u32 - 1 {
-            let done: PartDone = self.marked(Task::Part(number)).await?;
+            let done: PartDone = self.folder().marked(Task::Part(number)).await?;
             let written: u64 = done.files.iter().map(|file| file.rows).sum();
             if written + done.rows_removed != done.rows_read {
                 let what = format!("part {number}");
@@ -148,61 +144,28 @@ impl Steps<'_> {
                 return Err(rows_differ(directory, "copies by weir.dedupe_key", losers, removed));
             }
         }
-        self.put(FINISHED, &Finished { files, rows_read: read, rows_removed: removed }).await
+        self.folder().put(FINISHED, &Finished { files, rows_read: read, rows_removed: removed }).await
     }
 
     async fn finished(&self) -> Result<Option<Progress>> {
-        let key = format!("{}/{FINISHED}", self.compaction.work);
-        let Some(bytes) = self.lake.get(&key).await? else { return Ok(None) };
-        let Finished { files, rows_read, rows_removed } = read(&key, &bytes)?;
-        Ok(Some(Progress::Finished(Compacted { files, rows_read, rows_removed })))
+        let finished: Option<Finished> = self.folder().get(FINISHED).await?;
+        Ok(finished.map(|Finished { files, rows_read, rows_removed }| {
+            Progress::Finished(Compacted { files, rows_read, rows_removed })
+        }))
     }
 
-    /// Delete what steps left for each other; whoever wakes up late and leaves more finds that it is
-    /// finished, and comes here too.
-    async fn sweep(&self, names: &BTreeSet<String>) -> Result<()> {
-        for name in names.iter().filter(|name| is_temporary(name)) {
-            self.lake.delete(&format!("{}/{name}", self.compaction.work)).await?;
-        }
-        Ok(())
-    }
-
-    async fn names(&self) -> Result<BTreeSet<String>> {
-        let work = self.compaction.work;
-        let keys = self.lake.list(work).await?;
-        Ok(keys
-            .iter()
-            .filter_map(|key| key.strip_prefix(work)?.strip_prefix('/'))
-            .map(str::to_owned)
-            .collect())
+    fn folder(&self) -> WorkFolder<'_> {
+        WorkFolder { lake: self.lake, path: self.compaction.work }
     }
 
     async fn splits(&self, plan: &Plan) -> Result<Vec<SplitDone>> {
         let mut splits = Vec::new();
         if plan.split {
             for group in 0..plan.groups.len() as u32 - 1 {
-                splits.push(self.marked(Task::Split(group)).await?);
+                splits.push(self.folder().marked(Task::Split(group)).await?);
             }
         }
         Ok(splits)
-    }
-
-    async fn mark(&self, task: Task, done: &impl serde::Serialize) -> Result<()> {
-        self.put(&marker(task), done).await
-    }
-
-    async fn marked<T: DeserializeOwned>(&self, task: Task) -> Result<T> {
-        let key = format!("{}/{}", self.compaction.work, marker(task));
-        let bytes = self.lake.get(&key).await?.ok_or_else(|| wrong(&key, "it is gone".into()))?;
-        read(&key, &bytes)
-    }
-
-    async fn put(&self, name: &str, value: &impl serde::Serialize) -> Result<()> {
-        let bytes = serde_json::to_vec(value).map_err(|e| Error::Internal(e.to_string()))?;
-        // The first one stands: the others did the same.
-        let _ =
-            self.lake.put_if_absent(&format!("{}/{name}", self.compaction.work), Bytes::from(bytes)).await?;
-        Ok(())
     }
 }
 
@@ -212,8 +175,4 @@ fn marker(task: Task) -> String {
         Task::Keys(_) | Task::Losers(_) => task.name(),
         Task::Split(_) | Task::Part(_) => task.marker(),
     }
-}
-
-fn read<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T> {
-    serde_json::from_slice(bytes).map_err(|e| wrong(key, format!("it is not what a step leaves: {e}")))
 }

@@ -11,6 +11,7 @@ const TABLE: &[&str] = &[
     "weir.compact_size",
     "weir.compression",
     "weir.current",
+    "weir.current_of",
     "weir.dedupe_key",
     "weir.event_time",
     "weir.job",

@@ -60,13 +60,19 @@ impl TableSchema {
             || storage.columns.iter().any(|column| added(&column.name))
     }
 
-    /// Refuses a table that an aggregation job fills: its partitions are replaced whole, so records
-    /// of a stream would be lost in it.
+    /// Refuses a table that an aggregation job or close fills: its partitions are replaced whole, so
+    /// records of a stream would be lost in it.
     pub fn check_loadable(&self) -> Result<()> {
-        let Some(job) = &self.job else { return Ok(()) };
-        let problem = format!(
-            "job {job} fills it (`weir.job`), records cannot be loaded into it; load them into the job's source"
-        );
+        let problem = match (&self.job, &self.current_of) {
+            (None, None) => return Ok(()),
+            (Some(job), _) => format!(
+                "job {job} fills it (`weir.job`), records cannot be loaded into it; load them into the job's source"
+            ),
+            (None, Some(table)) => format!(
+                "close keeps the current state of {table} in it (`weir.current_of`), records cannot be loaded \
+                 into it; load them into {table}"
+            ),
+        };
         Err(Error::Schema { table: self.name.clone(), problem })
     }
 }
@@ -123,6 +129,7 @@ fn read(input: &TableInput) -> Result<TableSchema, String> {
         compact_bytes: read_compact_size(given)?,
         keys: read_column_list(given, "weir.keys", &columns[..own.len()])?,
         current: read_current(given, &input.name, provenance, &columns)?,
+        current_of: given.get("weir.current_of").cloned(),
         job: given.get("weir.job").cloned(),
         columns,
         version,

@@ -302,6 +302,8 @@ pub struct TableSchema {
     pub keys: Vec<String>,
     /// `weir.current`: the table that close keeps the current state in, of a table of changes
     pub current: Option<String>,
+    /// `weir.current_of`: the table of changes whose current state this table is; no stream fills it
+    pub current_of: Option<String>,
     /// `weir.job`: the aggregation job that fills the table; no stream does
     pub job: Option<String>,
     /// `weir.schema_hash`: 16 hex digits over columns and `weir.*` settings; also the schema version
@@ -340,6 +342,7 @@ impl TableSchema {
             compact_bytes: 256 << 20,
             keys: Vec::new(),
             current: None,
+            current_of: None,
             job: None,
             version: "0".into(),
         }

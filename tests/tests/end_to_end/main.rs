@@ -3,6 +3,7 @@
 
 mod bad_moments;
 mod closing_readers;
+mod current;
 mod demo;
 mod dynamodb;
 mod environment;

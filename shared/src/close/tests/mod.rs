@@ -1,3 +1,5 @@
 mod cost;
+mod current;
+mod dated;
 mod lifecycle;
 mod world;

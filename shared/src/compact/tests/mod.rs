@@ -6,4 +6,4 @@ mod evolution;
 mod model;
 mod refusals;
 mod rows;
-mod store;
+pub(crate) mod store;

@@ -16,7 +16,7 @@ use object_store::{
 };
 
 #[derive(Debug)]
-pub(super) struct Mortal {
+pub(crate) struct Mortal {
     store: Arc<dyn ObjectStore>,
     /// Calls until it is killed.
     left: Arc<AtomicI64>,
@@ -25,7 +25,7 @@ pub(super) struct Mortal {
 }
 
 impl Mortal {
-    pub(super) fn new(store: Arc<dyn ObjectStore>, calls: i64, late: bool) -> Self {
+    pub(crate) fn new(store: Arc<dyn ObjectStore>, calls: i64, late: bool) -> Self {
         Self { store, left: Arc::new(AtomicI64::new(calls)), late }
     }
 
@@ -91,8 +91,11 @@ impl ObjectStore for Mortal {
         futures::stream::once(async { Err(killed()) }).boxed()
     }
 
-    async fn list_with_delimiter(&self, _: Option<&Path>) -> Result<ListResult> {
-        Err(killed())
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        match self.call().await {
+            (_, true) => self.store.list_with_delimiter(prefix).await,
+            _ => Err(killed()),
+        }
     }
 
     async fn copy_opts(&self, _: &Path, _: &Path, _: CopyOptions) -> Result<()> {
