@@ -47,3 +47,37 @@ impl Failures {
         Ok(of.map(|(_, batch)| batch.clone()).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn batches_of_both_kinds_of_streams_are_told_apart_and_other_objects_passed_over() {
+        let store = LakeStore::open("memory:///", &[]).unwrap();
+        let changes = "arn:aws:dynamodb:eu-west-1:1:table/orders/stream/2026-11-20T05:00:00.000";
+        let clicks = "arn:aws:kinesis:eu-west-1:1:stream/clicks";
+        let document = |name: &str, arn: &str| {
+            format!(
+                r#"{{"requestContext":{{"condition":"RecordAgeExceeded"}},"timestamp":"2026-11-20T05:00:01.500Z",
+                "{name}":{{"shardId":"shardId-1","startSequenceNumber":"100","endSequenceNumber":"800000000003126276362",
+                "batchSize":7,"streamArn":"{arn}"}},"payload":{{"Records":[]}}}}"#
+            )
+        };
+        for (key, text) in [
+            ("a", document("DDBStreamBatchInfo", changes)),
+            ("b", document("KinesisBatchInfo", clicks)),
+            ("c", "{}".to_owned()),
+        ] {
+            let _ = store.put_if_absent(key, text.into()).await.unwrap();
+        }
+        let failures = Failures::new(store);
+        for arn in [changes, clicks] {
+            let found = failures.of(arn).await.unwrap();
+            let [batch] = &found[..] else { panic!("{found:?}") };
+            assert_eq!((batch.shard.as_str(), batch.records), ("shardId-1", 7));
+            assert_eq!(batch.last.to_string(), "800000000003126276362");
+            assert_eq!(batch.at, EpochMicros(1_795_150_801_500_000));
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 mod failures;
 mod letters;
+mod stream;
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;

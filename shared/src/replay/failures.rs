@@ -8,6 +8,9 @@
 //! | `{"Type": "Notification", "Message": "…"}` | an SNS notification around it |
 //! | `{"Messages": [{"Body": "…"}]}` | what `aws sqs receive-message` prints |
 //!
+//! The record says of which batch it is in `KinesisBatchInfo`, or in `DDBStreamBatchInfo` where the
+//! stream is one of DynamoDB.
+//!
 //! Nothing is remembered of what was replayed: the records keep their shard and sequence numbers, so
 //! the attempt trims what is committed already.
 
@@ -16,6 +19,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::error::{Error, Result};
+use crate::event::Source;
 use crate::record::SequenceNumber;
 
 /// Envelopes inside each other that are opened.
@@ -24,6 +28,8 @@ const MAX_DEPTH: usize = 4;
 /// A batch that was given up.
 #[derive(Debug, Clone)]
 pub struct FailedBatch {
+    /// Which service's stream it is of.
+    pub source: Source,
     /// ARN of the stream.
     pub stream_arn: String,
     /// Shard id.
@@ -42,17 +48,24 @@ pub struct FailedBatch {
     pub at: String,
     /// The elements of the event's `Records`; none where only positions are known.
     pub payload: Option<Vec<Box<RawValue>>>,
+    /// Whether the event named its shard: of a DynamoDB stream it does only in a tumbling window, and
+    /// else the records are in the chain of all shards.
+    pub names_shard: bool,
 }
 
 impl FailedBatch {
-    /// The stream's name: what follows the last `/` of the ARN.
+    /// The stream's name: what follows the last `/` of the ARN; of a DynamoDB stream its table's.
     pub fn stream(&self) -> &str {
-        self.stream_arn.rsplit('/').next().unwrap_or(&self.stream_arn)
+        let name = match self.source {
+            Source::Kinesis => self.stream_arn.rsplit('/').next(),
+            Source::DynamoDb => self.stream_arn.split('/').nth(1),
+        };
+        name.unwrap_or(&self.stream_arn)
     }
 }
 
-/// The text of the event that holds these records.
-pub fn event_of(records: &[Box<RawValue>]) -> Vec<u8> {
+/// The text of the event that holds these records, and names their shard if it is given.
+pub fn event_of(records: &[Box<RawValue>], shard: Option<&str>) -> Vec<u8> {
     let size = records.iter().map(|r| r.get().len() + 1).sum::<usize>();
     let mut event = Vec::with_capacity(size + 16);
     event.extend_from_slice(br#"{"Records":["#);
@@ -62,7 +75,11 @@ pub fn event_of(records: &[Box<RawValue>]) -> Vec<u8> {
         }
         event.extend_from_slice(record.get().as_bytes());
     }
-    event.extend_from_slice(b"]}");
+    event.push(b']');
+    if let Some(shard) = shard {
+        event.extend_from_slice(format!(r#","shardId":{}"#, serde_json::Value::from(shard)).as_bytes());
+    }
+    event.push(b'}');
     event
 }
 
@@ -86,7 +103,9 @@ pub fn read(key: &str, bytes: &Bytes) -> Result<Vec<FailedBatch>> {
 #[derive(Deserialize)]
 struct Envelope<'a> {
     #[serde(rename = "KinesisBatchInfo")]
-    batch: Option<BatchInfo>,
+    kinesis: Option<BatchInfo>,
+    #[serde(rename = "DDBStreamBatchInfo")]
+    dynamodb: Option<BatchInfo>,
     #[serde(rename = "requestContext", default)]
     request: Option<RequestContext>,
     #[serde(default)]
@@ -127,6 +146,8 @@ struct BatchInfo {
 struct Event {
     #[serde(rename = "Records")]
     records: Vec<Box<RawValue>>,
+    #[serde(rename = "shardId")]
+    shard: Option<String>,
 }
 
 fn open(text: &str, depth: usize, batches: &mut Vec<FailedBatch>) -> Result<(), String> {
@@ -140,12 +161,22 @@ fn open(text: &str, depth: usize, batches: &mut Vec<FailedBatch>) -> Result<(), 
     if let Some(messages) = envelope.messages {
         return messages.iter().try_for_each(|message| open(&message.body, depth + 1, batches));
     }
-    let Some(info) = envelope.batch else {
-        return Err("no KinesisBatchInfo, as an event source mapping of a Kinesis stream writes it".into());
+    let (source, info) = match (envelope.kinesis, envelope.dynamodb) {
+        (Some(info), _) => (Source::Kinesis, info),
+        (None, Some(info)) => (Source::DynamoDb, info),
+        (None, None) => {
+            return Err("neither KinesisBatchInfo nor DDBStreamBatchInfo, one of which an event source \
+                        mapping of a stream writes"
+                .into());
+        }
     };
     let number = |text: &str| text.parse().map_err(|e| format!("sequence number {text:?}: {e}"));
     let payload = envelope.payload.map(RawValue::get).filter(|payload| *payload != "null");
+    let payload = payload.map(event).transpose()?;
+    let named = payload.as_ref().is_some_and(|event| event.shard.is_some());
     batches.push(FailedBatch {
+        source,
+        names_shard: source == Source::Kinesis || named,
         first: number(&info.start_sequence_number)?,
         last: number(&info.end_sequence_number)?,
         stream_arn: info.stream_arn,
@@ -154,19 +185,17 @@ fn open(text: &str, depth: usize, batches: &mut Vec<FailedBatch>) -> Result<(), 
         condition: envelope.request.map(|r| r.condition).unwrap_or_default(),
         first_arrived: info.approximate_arrival_of_first_record,
         at: envelope.timestamp,
-        payload: payload.map(records).transpose()?,
+        payload: payload.map(|event| event.records),
     });
     Ok(())
 }
 
-/// The records of a payload: the event, or a text that is the event.
-fn records(payload: &str) -> Result<Vec<Box<RawValue>>, String> {
+/// What a payload is: the event, or a text that is the event.
+fn event(payload: &str) -> Result<Event, String> {
     let in_payload = |e: serde_json::Error| format!("payload: {e}");
-    let event: Event = if payload.starts_with('"') {
+    if payload.starts_with('"') {
         let text: String = serde_json::from_str(payload).map_err(in_payload)?;
-        serde_json::from_str(&text).map_err(in_payload)?
-    } else {
-        serde_json::from_str(payload).map_err(in_payload)?
-    };
-    Ok(event.records)
+        return serde_json::from_str(&text).map_err(in_payload);
+    }
+    serde_json::from_str(payload).map_err(in_payload)
 }

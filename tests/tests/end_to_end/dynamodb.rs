@@ -1,6 +1,7 @@
 //! A table in DynamoDB changes, and rows of its changes stand in the lake: through Lambda with the
 //! binary that is deployed, and through the local runtime.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -78,8 +79,60 @@ fn the_local_runtime_follows_a_stream_and_goes_on_where_it_was_killed() {
     assert!(verified.contains("no gap, no duplicate"), "{verified}");
 }
 
+/// `weir quarantine … --from-failures --json`, and its exit code.
+fn from_failures(lake: &Lake, what: &str, folder: &Path, more: &[&str]) -> (Option<i32>, Value) {
+    let mut weir = lake.weir(["quarantine", what, "--from-failures", "--table", "orders_changes", "--json"]);
+    let output = process::output(weir.arg("--failures").arg(folder).args(more));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let why = || String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code(), serde_json::from_str(text.trim()).unwrap_or_else(|e| panic!("{e}: {}", why())))
+}
+
+#[test]
+fn what_a_mapping_gave_up_on_comes_in_once_while_the_stream_has_it() {
+    let (Some(python), Some(stack)) = (Python::get(), MiniStack::start()) else { return };
+    let lake = Lake::with_tables();
+    let (stream, endpoint) = (stack.change_orders(["table"]).trim().to_owned(), stack.endpoint());
+    let follow = |log: &str| {
+        let mut weir =
+            lake.weir(["up", "--table", "orders_changes", "--window", "1s", "--close-every", "0s"]);
+        weir.args(["--dynamodb-stream", &stream, "--endpoint", &endpoint]).arg("--state");
+        let mut up = Running::start(weir.arg(lake.path().join("state")), &lake.path().join(log));
+        up.wait_for_text("Ctrl-C stops", Duration::from_secs(60));
+        up
+    };
+    let mut text = stack.change_orders(["change", "0", "10"]);
+    let up = follow("first.log");
+    let early = lines(&text).len();
+    assert_eq!(rows(&python, &lake, early, || up.written()).len(), early);
+    assert!(up.stop(Duration::from_secs(30)).success());
+    text += &stack.change_orders(["change", "10", "30"]);
+    let expected = lines(&text);
+    let folder = lake.path().join("failed");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("message.json"), stack.change_orders(["given-up", &stream])).unwrap();
+    let (_, listed) = from_failures(&lake, "ls", &folder, &[]);
+    let late = expected.len() - early;
+    assert_eq!((&listed["records"], &listed["not_in_the_lake"]), (&expected.len().into(), &late.into()));
+    let (code, unread) = from_failures(&lake, "replay", &folder, &[]);
+    assert_eq!((code, &unread["batches_without_payload"]), (Some(1), &1.into()), "{unread}");
+    let (code, done) = from_failures(&lake, "replay", &folder, &["--endpoint", &endpoint]);
+    assert_eq!((code, &done["rows"], &done["lost_records"]), (Some(0), &late.into(), &0.into()), "{done}");
+    assert_eq!(rows(&python, &lake, expected.len(), String::new), expected);
+    let (code, again) = from_failures(&lake, "replay", &folder, &["--endpoint", &endpoint]);
+    assert_eq!((code, &again["rows"]), (Some(0), &0.into()), "{again}");
+    // The mapping goes on and is given the same records once more.
+    text += &stack.change_orders(["change", "30", "35"]);
+    let up = follow("second.log");
+    let expected = lines(&text);
+    assert_eq!(rows(&python, &lake, expected.len(), || up.written()), expected);
+    assert!(up.stop(Duration::from_secs(30)).success());
+    let verified = process::run(&mut lake.weir(["verify"]));
+    assert!(verified.contains("no gap, no duplicate"), "{verified}");
+}
+
 /// The table of changes in days of what orders say, read so that they are long over.
-fn days_that_are_over(folder: &std::path::Path) {
+fn days_that_are_over(folder: &Path) {
     let schema = std::fs::read_to_string(weir_tests::place::checkout().join("schemas/orders_changes.json"));
     let mut table: Value = serde_json::from_str(&schema.unwrap()).unwrap();
     let columns = table["StorageDescriptor"]["Columns"].as_array_mut().unwrap();

@@ -2,19 +2,18 @@
 //! of their shard, which trims what is committed. Of queues and topics only positions are known; the
 //! records are read from the stream while it has them.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use serde_json::json;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 
 use weir::clock::{Clock, EpochMicros, SystemClock};
 use weir::commit::reader::read_chain;
 use weir::commit::{LakeStore, PositionSet};
-use weir::event::ParsedEvent;
+use weir::event::{ALL_SHARDS, ParsedEvent, Source};
 use weir::naming::{COMMITS, ChainKey, stream_key};
 use weir::pipeline::{Attempt, Ingest};
 use weir::record::{SequenceNumber, Shard};
@@ -22,14 +21,10 @@ use weir::replay::Mode;
 use weir::replay::failures::{FailedBatch, event_of, read};
 use weir::unpack::{UnpackLimits, Unpacker};
 
-use crate::runtime::poller::envelope::{Names, record_json};
-
 use super::super::args::{FailuresArgs, Global, WhichLetters};
-use super::super::lake::{Lake, address, kinesis, store_options};
+use super::super::lake::{Lake, address, store_options};
 use super::super::output::{count, table};
-
-/// Records asked of the stream at once.
-const GET_RECORDS: usize = 5_000;
+use super::stream::BatchReader;
 
 #[derive(Default)]
 struct Totals {
@@ -93,7 +88,9 @@ fn identity(args: &FailuresArgs) -> String {
 /// The key of the batch's stream. If the lake knows streams of this name and this is none of them,
 /// the identity is most likely wrong, and everything would come in a second time under another key.
 async fn known_stream(lake: &Lake, batch: &FailedBatch, identity: &str) -> Result<String> {
-    let key = stream_key(batch.stream(), &format!("{}{identity}", batch.stream_arn));
+    // The ARN of a DynamoDB stream says when it was made.
+    let made = if batch.source == Source::DynamoDb { "" } else { identity };
+    let key = stream_key(batch.stream(), &format!("{}{made}", batch.stream_arn));
     let Some(name) = key.len().checked_sub(8).map(|end| &key[..end]) else { return Ok(key) };
     let streams = lake.store.folders(COMMITS).await?;
     let same_name: Vec<_> =
@@ -106,6 +103,19 @@ async fn known_stream(lake: &Lake, batch: &FailedBatch, identity: &str) -> Resul
         );
     }
     Ok(key)
+}
+
+/// The shard that an event of the batch's records has to name, so that they come into the chain that
+/// the function wrote to: of a DynamoDB stream its own if the mapping has a tumbling window, which the
+/// payload says, or the chain that is there.
+async fn named_shard<'b>(lake: &Lake, batch: &'b FailedBatch, identity: &str) -> Result<Option<&'b str>> {
+    if batch.source == Source::Kinesis {
+        return Ok(None);
+    }
+    let key = known_stream(lake, batch, identity).await?;
+    let shards = lake.store.folders(&format!("{COMMITS}/{key}")).await?;
+    let named = batch.names_shard || shards.contains(&batch.shard);
+    Ok(named.then_some(batch.shard.as_str()))
 }
 
 pub(super) async fn replay(
@@ -166,11 +176,17 @@ impl Importer {
 
     async fn bring(&mut self, lake: &Lake, args: &FailuresArgs, batch: FailedBatch) -> Result<()> {
         known_stream(lake, &batch, &self.identity).await?;
+        if batch.source == Source::DynamoDb {
+            self.ingest.identify(&batch.stream_arn, String::new());
+        }
         self.totals.batches += 1;
         self.totals.records += batch.records;
         match (&batch.payload, &args.endpoint) {
-            (Some(records), _) => self.commit(records).await,
-            (None, Some(endpoint)) => self.ask_stream(endpoint, &batch).await,
+            (Some(records), _) => {
+                let shard = named_shard(lake, &batch, &self.identity).await?;
+                self.commit(records, shard).await
+            }
+            (None, Some(endpoint)) => self.ask_stream(lake, endpoint, &batch).await,
             (None, None) => {
                 self.totals.unread += 1;
                 Ok(())
@@ -179,10 +195,10 @@ impl Importer {
     }
 
     /// Records of one shard, in as many events as their unpacked size asks for.
-    async fn commit(&mut self, records: &[Box<RawValue>]) -> Result<()> {
+    async fn commit(&mut self, records: &[Box<RawValue>], shard: Option<&str>) -> Result<()> {
         let mut at = 0;
         while at < records.len() {
-            self.event.parse(&mut self.unpacker, &event_of(&records[at..]))?;
+            self.event.parse(&mut self.unpacker, &event_of(&records[at..], shard))?;
             self.attempts += 1;
             let id = format!("{}-{}", self.run_id, self.attempts);
             let attempt = Attempt { event: &self.event, id: &id, build_until: EpochMicros(i64::MAX) };
@@ -200,48 +216,24 @@ impl Importer {
         Ok(())
     }
 
-    /// The records between the batch's positions, as the stream has them now. With several lanes a
-    /// shard, records of other batches stand between them: they are committed, or soon would be.
-    async fn ask_stream(&mut self, endpoint: &str, batch: &FailedBatch) -> Result<()> {
-        let kinesis = kinesis(endpoint)?;
-        let stream = batch.stream();
-        let found =
-            kinesis.describe(stream).await.with_context(|| format!("stream {stream} at {endpoint}"))?;
-        if found.stream_arn != batch.stream_arn {
-            bail!("the stream at {endpoint} is {}, the batch is of {}", found.stream_arn, batch.stream_arn);
-        }
-        let names = Names::new(&batch.stream_arn, "replay");
-        let body = json!({"StreamName": stream, "ShardId": batch.shard,
-            "ShardIteratorType": "AT_SEQUENCE_NUMBER", "StartingSequenceNumber": batch.first.to_string()});
-        let answer = kinesis.call("GetShardIterator", &body).await?;
-        let answer: Value = serde_json::from_slice(&answer).context("GetShardIterator answered no JSON")?;
-        let mut iterator = answer["ShardIterator"].as_str().map(str::to_owned);
+    /// The records between the batch's positions, as the stream has them now.
+    async fn ask_stream(&mut self, lake: &Lake, endpoint: &str, batch: &FailedBatch) -> Result<()> {
+        let mut reader = BatchReader::open(endpoint, batch).await?;
+        let shard = named_shard(lake, batch, &self.identity).await?;
         let mut read = 0;
-        while let Some(at) = iterator {
-            let got = kinesis.get_records(&at, GET_RECORDS).await?;
-            let mut records = Vec::new();
-            let mut passed = got.records.is_empty() && got.millis_behind_latest == 0;
-            for record in got.records {
-                let sequence: SequenceNumber = record.sequence_number.parse()?;
-                passed |= sequence >= batch.last;
-                if (batch.first..=batch.last).contains(&sequence) {
-                    let arrived =
-                        EpochMicros((record.approximate_arrival_timestamp * 1_000.0).round() as i64 * 1_000);
-                    let (number, key) = (&record.sequence_number, &record.partition_key);
-                    let text = record_json(&names, &batch.shard, number, key, &record.data, arrived);
-                    records.push(RawValue::from_string(String::from_utf8(text.to_vec())?)?);
-                }
-            }
+        while let Some(records) = reader.next().await? {
             read += records.len() as u64;
-            self.commit(&records).await?;
-            iterator = got.next_shard_iterator.filter(|_| !passed);
+            self.commit(&records, shard).await?;
         }
         let lost = batch.records.saturating_sub(read);
         if lost > 0 {
             self.totals.lost += lost;
             eprintln!(
                 "{lost} of the {} records from {} of {} {} are not in the stream any more",
-                batch.records, batch.first, stream, batch.shard
+                batch.records,
+                batch.first,
+                batch.stream(),
+                batch.shard
             );
         }
         Ok(())
@@ -332,13 +324,18 @@ pub(super) async fn ls(
 /// between them count as the batch's.
 async fn uncommitted(lake: &Lake, batch: &FailedBatch, identity: &str) -> Result<u64> {
     let key = known_stream(lake, batch, identity).await?;
-    let shard =
-        Shard { stream: batch.stream().into(), stream_key: key.into(), shard: batch.shard.as_str().into() };
-    let mut left: Option<PositionSet> = batch.payload.as_deref().map(sequences).transpose()?;
+    let named = named_shard(lake, batch, identity).await?;
+    let of_all = batch.source == Source::DynamoDb && named.is_none();
+    let id = if of_all { ALL_SHARDS } else { batch.shard.as_str() };
+    let shard = Shard { stream: batch.stream().into(), stream_key: key.into(), shard: id.into() };
+    let left = batch.payload.as_deref().map(|records| sequences(records, named));
+    let mut left: Option<PositionSet> = left.transpose()?;
     let mut committed = 0;
     for version in read_chain(&lake.store, &ChainKey::of(&shard)).await? {
         let (min, max) = (version.commit.header.min, version.commit.header.max);
-        if max < Some(batch.first) || min > Some(batch.last) {
+        // Numbers of all shards have ten digits more than the batch says.
+        let bare = |number: SequenceNumber| if of_all { number.without_ten_digits() } else { number };
+        if max.map(bare) < Some(batch.first) || min.map(bare) > Some(batch.last) {
             continue;
         }
         let set = version.set()?;
@@ -346,18 +343,25 @@ async fn uncommitted(lake: &Lake, batch: &FailedBatch, identity: &str) -> Result
             Some(left) => *left = left.subtract(&set),
             None => {
                 let PositionSet::Exact(numbers) = set else { continue };
-                committed += numbers.iter().filter(|n| (batch.first..=batch.last).contains(n)).count() as u64;
+                let inside = |n: &&SequenceNumber| (batch.first..=batch.last).contains(&bare(**n));
+                committed += numbers.iter().filter(inside).count() as u64;
             }
         }
     }
     Ok(left.map_or_else(|| batch.records.saturating_sub(committed), |left| left.count()))
 }
 
-fn sequences(records: &[Box<RawValue>]) -> Result<PositionSet> {
-    let number = |record: &RawValue| {
-        let record: BTreeMap<String, Value> = serde_json::from_str(record.get())?;
-        let text = record.get("kinesis").and_then(|k| k["sequenceNumber"].as_str());
-        Ok(text.context("a record without kinesis.sequenceNumber")?.parse()?)
-    };
-    records.iter().map(|record| number(record)).collect()
+/// Positions of records, as an attempt lists them.
+fn sequences(records: &[Box<RawValue>], shard: Option<&str>) -> Result<PositionSet> {
+    let (mut unpacker, mut event) = (Unpacker::new(UnpackLimits::default()), ParsedEvent::default());
+    let (mut at, mut numbers) = (0, Vec::new());
+    while at < records.len() {
+        event.parse(&mut unpacker, &event_of(&records[at..], shard))?;
+        if event.sequences.is_empty() {
+            break;
+        }
+        at += event.sequences.len();
+        numbers.extend_from_slice(&event.sequences);
+    }
+    Ok(numbers.into_iter().collect())
 }

@@ -1,12 +1,13 @@
 //! The few calls that a reader of a DynamoDB stream makes, as plain JSON over HTTP, in the terms of
-//! the Kinesis reader. The signature is a fixed text: stand-ins on this machine want its form and do
-//! not check it.
+//! the Kinesis reader. Without keys the signature is a fixed text: stand-ins on this machine want its
+//! form and do not check it.
 //!
 //! What differs: an answer does not say how far behind it is, so that an empty one counts as caught
 //! up; there is no iterator by time; a shard ends after some four hours and has children.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use reqwest::header::{HeaderMap, HeaderValue};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -15,6 +16,7 @@ use super::kinesis::{
     CallFailed, From, GotRecord, GotRecords, HashKeyRange, SequenceNumberRange, ShardInfo, StreamSummary,
     post,
 };
+use super::signature::Keys;
 
 const TARGET: &str = "DynamoDBStreams_20120810";
 /// Most records of one answer (quota of the service).
@@ -33,6 +35,7 @@ pub struct DynamoDb {
     http: reqwest::Client,
     url: String,
     authorization: String,
+    keys: Option<Keys>,
     /// Digits of a sequence number, where the endpoint writes leading zeros and wants them back.
     padded_to: AtomicUsize,
 }
@@ -79,20 +82,35 @@ impl DynamoDb {
              Signature={}",
             "0".repeat(64)
         );
-        Self { http, url: url.to_owned(), authorization, padded_to: AtomicUsize::new(0) }
+        Self { http, url: url.to_owned(), authorization, keys: None, padded_to: AtomicUsize::new(0) }
+    }
+
+    /// The same, with requests signed by these keys.
+    pub fn signed(mut self, keys: Option<Keys>) -> Self {
+        self.keys = keys;
+        self
     }
 
     async fn ask<T: DeserializeOwned>(&self, operation: &'static str, body: &Value) -> Result<T, CallFailed> {
-        let request = self
-            .http
-            .post(&self.url)
-            .header("content-type", "application/x-amz-json-1.0")
-            .header("x-amz-target", format!("{TARGET}.{operation}"))
-            .header("x-amz-date", "20200101T000000Z")
-            .header("authorization", &self.authorization)
-            .body(body.to_string());
-        let bytes = post(operation, request).await?;
+        let body = body.to_string();
+        let failed = |message| CallFailed { operation, kind: "cannot be signed:".to_owned(), message };
+        let headers = self.headers(operation, &body).map_err(failed)?;
+        let url = format!("{}/", self.url.trim_end_matches('/'));
+        let bytes = post(operation, self.http.post(url).headers(headers).body(body)).await?;
         serde_json::from_slice(&bytes).map_err(|e| CallFailed::unreached(operation, &e))
+    }
+
+    fn headers(&self, operation: &str, body: &str) -> Result<HeaderMap, String> {
+        let text = |text: &str| HeaderValue::try_from(text).map_err(|e| e.to_string());
+        let mut headers = HeaderMap::new();
+        headers.insert("content-type", HeaderValue::from_static("application/x-amz-json-1.0"));
+        headers.insert("x-amz-target", text(&format!("{TARGET}.{operation}"))?);
+        if let Some(keys) = &self.keys {
+            return keys.sign("dynamodb", self.url.trim_end_matches('/'), headers, body);
+        }
+        headers.insert("x-amz-date", HeaderValue::from_static("20200101T000000Z"));
+        headers.insert("authorization", text(&self.authorization)?);
+        Ok(headers)
     }
 
     /// What the stream says of itself.
@@ -148,9 +166,11 @@ impl DynamoDb {
         match from {
             From::TrimHorizon | From::AtTimestamp(_) => body["ShardIteratorType"] = json!("TRIM_HORIZON"),
             From::Latest => body["ShardIteratorType"] = json!("LATEST"),
-            From::After(sequence) => {
+            From::At(sequence) | From::After(sequence) => {
                 let width = self.padded_to.load(Ordering::Relaxed);
-                body["ShardIteratorType"] = json!("AFTER_SEQUENCE_NUMBER");
+                let from_it = matches!(from, From::At(_));
+                let kind = if from_it { "AT_SEQUENCE_NUMBER" } else { "AFTER_SEQUENCE_NUMBER" };
+                body["ShardIteratorType"] = json!(kind);
                 body["SequenceNumber"] = json!(format!("{sequence:0>width$}"));
             }
         }

@@ -178,6 +178,8 @@ pub struct GivenUp<'a> {
     pub request_id: &'a str,
     /// When it was given up.
     pub now: EpochMicros,
+    /// Fields of its tumbling window beside the event's records, if any.
+    pub window_fields: &'a str,
 }
 
 impl GivenUp<'_> {
@@ -221,7 +223,7 @@ impl GivenUp<'_> {
     /// What an S3 destination gets: the metadata and the whole invocation record.
     pub fn with_payload(&self) -> Bytes {
         let metadata = self.metadata().to_string();
-        let event = event_json(self.records, "");
+        let event = event_json(self.records, self.window_fields);
         let mut object = Vec::with_capacity(metadata.len() + event.len() + 16);
         object.extend_from_slice(&metadata.as_bytes()[..metadata.len() - 1]);
         object.extend_from_slice(br#","payload":"#);
@@ -267,6 +269,7 @@ mod tests {
 
     fn given_up<'a>(names: &'a Names, records: &'a [EventRecord], condition: Condition) -> GivenUp<'a> {
         GivenUp {
+            window_fields: "",
             names,
             shard: "shardId-000000000000",
             records,
@@ -344,6 +347,37 @@ mod tests {
         sqs.as_object_mut().unwrap().shift_remove("responseContext");
         let message = given_up(&names, &records, Condition::RecordAgeExceeded).metadata();
         assert_eq!(shape(&message), shape(&sqs));
+    }
+
+    /// What is put into the destination of a DynamoDB mapping is read back as the records of its shard.
+    #[test]
+    fn a_given_up_batch_of_changes_is_read_back_with_its_shard_where_the_event_named_it() {
+        let arn = "arn:aws:dynamodb:us-east-1:1:table/orders/stream/2026-11-20T00:00:00.000";
+        let names = Names::new(arn, "ingest");
+        let change = |number: u64| EventRecord {
+            json: Bytes::from(format!(
+                r#"{{"eventID":"{number}","eventName":"REMOVE","eventSource":"aws:dynamodb","dynamodb":{{"Keys":{{"k":{{"S":"a"}}}},"SequenceNumber":"{number}","ApproximateCreationDateTime":1}},"eventSourceARN":"{arn}"}}"#
+            )),
+            ..record(&names, number)
+        };
+        let records = [change(100), change(200)];
+        let fields = r#","window":{},"state":{},"shardId":"shardId-1-a""#;
+        for (window_fields, named) in [("", false), (fields, true)] {
+            let given_up = given_up(&names, &records, Condition::RecordAgeExceeded);
+            let given_up = GivenUp { shard: "shardId-1-a", window_fields, ..given_up };
+            let batches = weir::replay::failures::read("k", &given_up.with_payload()).unwrap();
+            let [batch] = &batches[..] else { panic!("{batches:?}") };
+            assert_eq!((batch.stream(), batch.shard.as_str(), batch.records), ("orders", "shardId-1-a", 2));
+            assert_eq!((batch.names_shard, batch.first, batch.last), (named, 100.into(), 200.into()));
+            let shard = named.then_some("shardId-1-a");
+            let text = weir::replay::failures::event_of(batch.payload.as_deref().unwrap(), shard);
+            let mut event = weir::event::ParsedEvent::default();
+            event.parse(&mut weir::unpack::Unpacker::default(), &text).unwrap();
+            assert_eq!(event.origin.unwrap().shard, shard.unwrap_or(weir::event::ALL_SHARDS));
+            assert_eq!(event.sequences.len(), 2);
+            let message = Bytes::from(given_up.metadata().to_string());
+            assert!(weir::replay::failures::read("k", &message).unwrap()[0].payload.is_none());
+        }
     }
 
     #[test]

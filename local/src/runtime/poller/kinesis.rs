@@ -112,6 +112,8 @@ pub enum From {
     Latest,
     /// The first record that arrived then or later.
     AtTimestamp(EpochMicros),
+    /// This record.
+    At(String),
     /// The record after this one.
     After(String),
 }
@@ -176,7 +178,7 @@ impl Kinesis {
         let target = HeaderValue::try_from(format!("{TARGET}.{operation}")).map_err(|e| e.to_string())?;
         headers.insert("x-amz-target", target);
         if let Some(keys) = &self.keys {
-            return keys.sign(&self.url, headers, body);
+            return keys.sign("kinesis", &self.url, headers, body);
         }
         headers.insert("x-amz-date", HeaderValue::from_static("20200101T000000Z"));
         headers.insert("authorization", HeaderValue::from_static(AUTHORIZATION));
@@ -241,6 +243,10 @@ impl Kinesis {
                 body["ShardIteratorType"] = json!("AT_TIMESTAMP");
                 body["Timestamp"] = json!(at.millis() as f64 / 1_000.0);
             }
+            From::At(sequence) => {
+                body["ShardIteratorType"] = json!("AT_SEQUENCE_NUMBER");
+                body["StartingSequenceNumber"] = json!(sequence);
+            }
             From::After(sequence) => {
                 body["ShardIteratorType"] = json!("AFTER_SEQUENCE_NUMBER");
                 body["StartingSequenceNumber"] = json!(sequence);
@@ -256,7 +262,7 @@ impl Kinesis {
 }
 
 /// A client of an endpoint on this machine.
-pub(super) fn client() -> Result<reqwest::Client, CallFailed> {
+pub fn client() -> Result<reqwest::Client, CallFailed> {
     let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).no_proxy().build();
     http.map_err(|e| CallFailed::unreached("open a client", &e))
 }

@@ -265,7 +265,9 @@ impl Lane {
     async fn give_up(&self, batch: &[EventRecord], work: Work, condition: Condition) -> bool {
         let records = &batch[work.start..work.end];
         let request_id = self.request_id(records, work.invocations);
+        let window_fields = self.window_fields(Ends::NotYet);
         let given_up = GivenUp {
+            window_fields: &window_fields,
             names: &self.shared.names,
             shard: &self.shard,
             records,
