@@ -41,8 +41,8 @@ struct Change {
     hour: i64,
 }
 
-/// A run of close; whether it came to its end.
-type Running = Pin<Box<dyn Future<Output = bool>>>;
+/// A run of close; what it says if it came to its end.
+type Running = Pin<Box<dyn Future<Output = Option<Report>>>>;
 
 struct World {
     store: Arc<Dated>,
@@ -52,6 +52,8 @@ struct World {
     changes: Vec<Change>,
     /// Numbers that no commit lists yet.
     held: Vec<usize>,
+    /// Of these, numbers that come hours late.
+    late: BTreeSet<usize>,
     /// Generation and next number of each lane of shards.
     lanes: Vec<(u32, u64)>,
     /// Numbers of the changes in each revision that was seen.
@@ -90,6 +92,7 @@ impl World {
             scratch: Arc::new(tempfile::tempdir().unwrap()),
             changes: Vec::new(),
             held: Vec::new(),
+            late: BTreeSet::new(),
             lanes: vec![(1, 1); 3],
             revisions: BTreeMap::new(),
             ids: 0,
@@ -107,6 +110,7 @@ impl World {
             scratch: self.scratch.clone(),
             changes: self.changes.clone(),
             held: self.held.clone(),
+            late: self.late.clone(),
             lanes: self.lanes.clone(),
             revisions: self.revisions.clone(),
             ids: self.ids,
@@ -142,6 +146,9 @@ impl World {
         let (shard, sequence) = (format!("shardId-{generation:05}-{lane}"), *next);
         let (removed, hour) = (random.one_in(4), self.now() / HOUR);
         self.held.push(self.changes.len());
+        if random.one_in(6) {
+            self.late.insert(self.changes.len());
+        }
         self.changes.push(Change { item, removed, shard, sequence, hour });
     }
 
@@ -150,7 +157,11 @@ impl World {
         let held = std::mem::take(&mut self.held);
         let mut by_shard: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         for number in held {
-            if keep > 0 && random.below(100) < keep {
+            let waits = match self.late.contains(&number) {
+                true => self.now() / HOUR < self.changes[number].hour + 3,
+                false => random.below(100) < keep,
+            };
+            if keep > 0 && waits {
                 self.held.push(number);
             } else {
                 by_shard.entry(self.changes[number].shard.clone()).or_default().push(number);
@@ -223,11 +234,11 @@ impl World {
         );
         let until = EpochMicros(self.now() + 14 * 60_000_000);
         let run = Run { id: format!("run{}", self.ids), until, only: None };
-        Box::pin(async move { closer.run(&run).await.is_ok() })
+        Box::pin(async move { closer.run(&run).await.ok() })
     }
 
-    async fn run(&mut self) {
-        assert!(self.closer(i64::MAX, true).await);
+    async fn run(&mut self) -> Report {
+        self.closer(i64::MAX, true).await.unwrap()
     }
 
     /// What the view must show when these changes are taken in.
@@ -320,17 +331,21 @@ async fn closers_that_die_work_together_and_sleep_keep_the_latest_image_of_each_
             for _ in 0..random.below(25) {
                 world.change(&mut random, items);
             }
-            let keep = [0, 30, 90][random.below(3) as usize];
+            let keep = [1, 30, 90][random.below(3) as usize];
             world.commit(&mut random, keep).await;
             world.pass((1 + random.below(50) as i64) * 60_000_000);
             match random.below(5) {
-                0 | 1 => world.run().await,
-                2 => {
+                0 | 1 => drop(world.run().await),
+                kind @ (2 | 3) => {
+                    // What it leaves behind, two may go on with.
                     kills += 1;
                     let (calls, takes_effect) = (1 + random.below(160) as i64, random.one_in(2));
-                    world.closer(calls, takes_effect).await;
+                    let _ = world.closer(calls, takes_effect).await;
+                    if kind == 3 {
+                        world.pass(25 * 60_000_000);
+                        let _ = futures::join!(world.closer(i64::MAX, true), world.closer(i64::MAX, true));
+                    }
                 }
-                3 => _ = futures::join!(world.closer(i64::MAX, true), world.closer(i64::MAX, true)),
                 _ => {
                     let mut sleeper = world.closer(i64::MAX, true);
                     let mut ended = false;
@@ -348,12 +363,12 @@ async fn closers_that_die_work_together_and_sleep_keep_the_latest_image_of_each_
                 asleep.into_iter().partition(|(since, _)| wakes(*since, &mut random));
             asleep = rest;
             for (_, sleeper) in awake {
-                sleeper.await;
+                let _ = sleeper.await;
                 world.judge(&why).await;
             }
         }
         for (_, sleeper) in asleep {
-            sleeper.await;
+            let _ = sleeper.await;
         }
         world.rest(&format!("seed {seed} in the end")).await;
         states += world.judge("").await.0;
@@ -386,7 +401,7 @@ async fn a_kill_at_any_call_of_a_run_leaves_a_whole_state_and_the_next_run_goes_
     for (late, step) in [(true, 1), (false, 3)] {
         for calls in (1..).step_by(step) {
             let mut world = begun.fork();
-            let ended = world.closer(calls, late).await;
+            let ended = world.closer(calls, late).await.is_some();
             let why = format!("killed at call {calls}");
             world.judge(&why).await;
             world.pass(25 * 60_000_000);
@@ -402,4 +417,41 @@ async fn a_kill_at_any_call_of_a_run_leaves_a_whole_state_and_the_next_run_goes_
         }
     }
     assert!(kills > 100, "{kills}");
+}
+
+#[tokio::test]
+async fn a_view_that_cannot_be_made_is_named_blocks_no_partition_and_keeps_what_it_needs() {
+    let mut random = Random(9);
+    let mut world = World::new().await;
+    let definition = "_weir/catalog/tables/orders_now.json";
+    let kept = world.lake().get(definition).await.unwrap().unwrap();
+    world.lake().delete(definition).await.unwrap();
+    for round in 1..=2 {
+        for _ in 0..40 {
+            world.change(&mut random, 12);
+        }
+        // The second time late ones, too: a revision of the first hour.
+        let keep = if round == 1 { 40 } else { 0 };
+        world.commit(&mut random, keep).await;
+        world.pass(HOUR + 20 * 60_000_000);
+        let report = world.run().await;
+        assert!(!report.closed.is_empty(), "partitions close: {round}");
+        let [view] = &report.views[..] else { panic!("{:?}", report.views) };
+        let trouble = view.trouble.as_ref().map(|trouble| trouble.reason.as_str()).unwrap_or_default();
+        assert!(trouble.contains(VIEW), "{trouble}");
+        assert_eq!((view.state, report.failures), (0, 1));
+    }
+    assert!(world.lake().list("_weir/close/orders").await.unwrap().iter().any(|key| key.contains("/r0002/")));
+    // Long after the grace nothing is deleted that the state will be made of.
+    world.pass(GRACE + 20 * HOUR);
+    assert_eq!(world.run().await.files_collected, 0);
+    let _ = world.lake().put_if_absent(definition, kept).await.unwrap();
+    world.pass(2 * HOUR);
+    let report = world.run().await;
+    assert_eq!((report.views[0].trouble.as_ref(), report.views[0].waiting), (None, 0), "{:?}", report.views);
+    let (_, shown) = world.judge("mended").await;
+    assert_eq!(shown, world.model(0..world.changes.len()));
+    world.pass(HOUR);
+    assert!(world.run().await.files_collected > 0);
+    world.rest("mended").await;
 }
