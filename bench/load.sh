@@ -8,7 +8,7 @@
 #   bench/load.sh sustained      the highest rate into the lake of `weir up`
 #   bench/load.sh memory         the generator's memory over five minutes
 #
-# SECONDS_EACH (default 10) is how long each rate goes. Lakes stand under target/bench and go at the end.
+# SECONDS_EACH (default 10) is how long each rate goes; NO_BUILD takes the programs as they are. Lakes stand under target/bench and go at the end.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -98,7 +98,7 @@ for second in (30, 60, 180, 300):
 PY
 }
 
-cargo build --release --locked -p weir-local --bin weir -p weir-loadgen --bin loadgen
+[ -n "${NO_BUILD:-}" ] || cargo build --release --locked -p weir-local --bin weir -p weir-loadgen --bin loadgen
 case "${1:-all}" in
     generator | put | aggregate | sustained | memory) "$1" ;;
     all) generator && put && aggregate && sustained && memory ;;

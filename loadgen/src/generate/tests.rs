@@ -4,9 +4,10 @@ use std::sync::Arc;
 use serde_json::json;
 use weir::columns::ColumnSet;
 use weir::decode::{self, Decoder};
-use weir::schema::{Provenance, TableSchema};
+use weir::schema::{HiveType, Provenance, TableSchema};
 
 use super::*;
+use crate::target::write_item;
 
 const NOW: EpochMicros = EpochMicros(1_795_000_000_123_456);
 
@@ -74,6 +75,54 @@ fn every_table_takes_what_is_good_and_refuses_what_is_bad() {
             if !plan.carrier.is_numeric() {
                 assert_eq!(plan.tag.find(event).map(|s| s.number), Some(number as u64), "{name}");
             }
+        }
+    }
+}
+
+#[test]
+fn items_of_every_table_become_rows_of_their_changes_and_keys_are_never_broken() {
+    let percent = Percentages { late: 5.0, malformed: 0.0, violating: 20.0, duplicate: 0.0 };
+    for table in schemas() {
+        let mut plan = plan(table, percent);
+        plan.of_changes = true;
+        plan.keys = vec![plan.carrier.field().to_owned()];
+        if plan.table.name == "orders_changes" {
+            plan.keys = vec!["customer_id".to_owned(), "order_no".to_owned()];
+        }
+        let name = plan.table.name.clone();
+        let binary: Vec<String> = plan
+            .table
+            .columns
+            .iter()
+            .filter(|c| c.ty == HiveType::Binary)
+            .map(|c| c.from[0].clone())
+            .collect();
+        let change = |event: &Vec<u8>| {
+            let fields: serde_json::Value = serde_json::from_slice(event).unwrap();
+            assert!(CHANGE_FIELDS.iter().all(|field| fields.get(field).is_none()), "{fields}");
+            let mut item = Vec::new();
+            write_item(event, &binary, &mut item);
+            let item: serde_json::Value = serde_json::from_slice(&item).unwrap();
+            let ty = |key: &String| item[key].as_object().unwrap().keys().next().unwrap().clone();
+            assert!(plan.keys.iter().all(|key| ["S", "N"].contains(&ty(key).as_str())), "{name}: {item}");
+            if name == "orders_changes" {
+                assert_eq!(plan.keys.iter().map(ty).collect::<Vec<_>>(), ["S", "N"]);
+            }
+            let record = json!({"eventSource": "aws:dynamodb", "eventName": "INSERT", "dynamodb":
+                {"SequenceNumber": "1", "ApproximateCreationDateTime": 1_795_000_000, "NewImage": item}});
+            let mut document = Vec::new();
+            weir::unpack::write_document(record.to_string().as_bytes(), &mut document).unwrap();
+            document
+        };
+        let changes: Vec<Vec<u8>> = make(&plan, 2, 1_000).iter().map(change).collect();
+        for (number, taken) in taken(&plan, &changes).into_iter().enumerate() {
+            let kind = plan.event(number as u64, NOW).fate.kind;
+            assert_eq!(
+                taken,
+                kind.is_good(),
+                "{name}: {kind:?}: {}",
+                String::from_utf8_lossy(&changes[number])
+            );
         }
     }
 }

@@ -51,7 +51,8 @@ pub(super) async fn send(target: Arc<Target>, shared: Arc<Shared>, mut batch: Ba
                     match answer {
                         Answer::Stored => {
                             latencies.extend(events.iter().map(|e| acked_us - e.intended_us));
-                            shared.acknowledged(&record, events, unsure, sent_us, acked_us);
+                            let twice = unsure && !target.knows_repeats();
+                            shared.acknowledged(&record, events, twice, sent_us, acked_us);
                         }
                         Answer::Throttled => {
                             shared.count(|c| &c.throttled_records, 1);

@@ -145,6 +145,12 @@ impl Target {
         }
     }
 
+    /// Whether a record that is put again is known for the same: then it must be there once, whatever
+    /// became of the first try.
+    pub fn knows_repeats(&self) -> bool {
+        matches!(self, Self::Invoke(_))
+    }
+
     /// Fields that must be as the target needs them, whatever else is wrong with an event.
     pub fn keys(&self) -> &[String] {
         match self {

@@ -20,7 +20,7 @@ fn a_lake_in_s3_is_followed_and_checked() {
     let up = start(&lake, port);
     let endpoint = format!("http://127.0.0.1:{port}");
     let run =
-        ["run", "--endpoint", &endpoint, "--rate", "500/s", "--for", "2s", "--violating", "2", "--json"];
+        ["run", "--endpoint", &endpoint, "--rate", "500/s", "--count", "1000", "--violating", "2", "--json"];
     let mut run = loadgen(lake.url().as_ref(), &run);
     let (result, code) = answer({
         run.envs(server.environment());
@@ -46,7 +46,7 @@ fn tables_and_partitions_of_a_glue_catalog_are_those_that_are_checked() {
     let up = start_with(&lake, port, &["--no-limits"], &environment);
     let endpoint = format!("http://127.0.0.1:{port}");
     let run = |more: &[&str]| {
-        let run = ["run", "--endpoint", &endpoint, "--rate", "400/s", "--for", "1s", "--json"];
+        let run = ["run", "--endpoint", &endpoint, "--rate", "400/s", "--count", "400", "--json"];
         let mut run = loadgen(lake.path(), &[&run[..], more].concat());
         run.envs(environment.clone());
         answer(run)

@@ -113,7 +113,7 @@ fn clickstream_goes_through_a_table_of_its_own_and_late_events_are_filed_by_thei
     let stream = made["TableDescription"]["LatestStreamArn"].as_str().unwrap().to_owned();
     let up = follow(&lake, "clickstream", &stream, &aws.endpoint());
     let run = |more: &[&str]| {
-        let run = ["run", "--target", "dynamodb", "--rate", "300/s", "--for", "2s", "--late", "10", "--json"];
+        let run = ["run", "--target", "dynamodb", "--rate", "300/s", "--count", "600", "--late", "10", "--json"];
         loadgen(lake.path(), &[&run[..], &["--endpoint", &aws.endpoint()], more].concat())
     };
     let (result, code) = answer(run(&["--violating", "3", "--settle", "20s"]));
@@ -188,7 +188,7 @@ fn a_function_started_here_takes_batches_as_a_mapping_hands_them_over() {
     // The second run's numbers are above those of the first: nothing looks as if it were there already.
     for _ in 0..2 {
         let (result, code) =
-            answer(run(&[&["--rate", "1500/s", "--for", "2s", "--linger", "300ms"][..], &bad].concat()));
+            answer(run(&[&["--rate", "1500/s", "--count", "3000", "--linger", "300ms"][..], &bad].concat()));
         let (rows, letters) = rows_and_letters(&result, code, "");
         assert_eq!(rows + letters, result["acknowledged"].as_u64().unwrap());
         assert_eq!(result["truth"]["events"], 3_000);
@@ -208,7 +208,7 @@ fn a_function_started_here_takes_batches_as_a_mapping_hands_them_over() {
 }
 
 #[test]
-fn what_a_function_reports_as_not_committed_is_counted_and_handed_over_again() {
+fn what_a_function_reports_as_not_committed_or_was_killed_over_is_handed_over_again_and_there_once() {
     let lake = Lake::with_tables();
     let (program, log) = (binaries::ingest(), lake.path().join("run.log"));
     let run = [
@@ -235,10 +235,17 @@ fn what_a_function_reports_as_not_committed_is_counted_and_handed_over_again() {
     std::thread::sleep(Duration::from_secs(2));
     std::fs::remove_file(&live).unwrap();
     std::fs::rename(&aside, &live).unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    let [function] = process::children(running.pid())[..] else { panic!("{}", running.written()) };
+    process::kill(function);
     let code = running.wait(Duration::from_secs(60)).code();
     let written = running.written();
     assert_eq!(code, Some(0), "{written}");
-    assert!(written.contains("× the function reported a record as not committed"), "{written}");
+    for text in
+        ["× the function reported a record as not committed", "1 requests failed", "the function ended"]
+    {
+        assert!(written.contains(text), "{text}: {written}");
+    }
     assert!(written.contains("truth          holds: 1800 events in 1800 rows"), "{written}");
 }
 
