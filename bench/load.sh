@@ -83,13 +83,13 @@ sustained() {
     for packing in "" --aggregate; do
         weir_up clickstream
         echo "== highest rate, records of ${packing:-single events}"
-        loadgen --find-max --rate 5000/s --for "${each}s" --within 3s --settle 60s $packing || true
+        loadgen --find-max --rate "${RATE:-5000}/s" --for "${each}s" --within 3s --settle 60s $packing || true
     done
 }
 
 memory() {
     weir_up clickstream
-    loadgen --rate 5000/s --for 300s --settle 60s --out "$work/memory"
+    loadgen --rate "${RATE:-5000}/s" --for 300s --settle 60s --out "$work/memory"
     python3 - "$work/memory.json" <<'PY'
 import json, sys
 series = json.load(open(sys.argv[1]))["series"]

@@ -4,6 +4,7 @@
 
 Prints its port. Of BatchWriteItem and PutRecordBatch it holds back each EACH-th item or record, which
 never reaches the endpoint, and reports it as unprocessed; each EACH-th request is throttled as a whole.
+Of PutRecords it loses the answer to each EACH-th request: what it put is stored.
 """
 import http.client
 import json
@@ -34,6 +35,9 @@ class Handler(BaseHTTPRequestHandler):
             self.refusing(body, self.items, "ProvisionedThroughputExceededException")
         elif operation == "PutRecordBatch":
             self.refusing(body, self.records, "ServiceUnavailableException")
+        elif operation == "PutRecords" and is_turn("requests"):
+            self.forward(body)
+            self.close_connection = True
         else:
             self.answer(*self.forward(body))
 

@@ -18,6 +18,10 @@ use crate::target::{Record, Target, kpl};
 /// Bytes of a request, however many the target takes.
 const MOST_BYTES: usize = 4_400_000;
 
+/// Bytes of all requests of a lane that are under way: each is held some five times (records, the
+/// SDK's copy, its text in base64, what is on the wire).
+const MOST_UNDER_WAY: usize = 16 << 20;
+
 /// How events become records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Packing {
@@ -77,7 +81,7 @@ impl Lane {
     /// Run to the end of the schedule, or until the run is stopped.
     pub(super) async fn run(mut self) -> Latencies {
         let mut latencies = Latencies::new();
-        let mut under_way = JoinSet::new();
+        let mut under_way = UnderWay::default();
         loop {
             let now_us = self.work.shared.elapsed_us();
             let total = self.work.count.min(self.work.schedule.due(self.work.end_us));
@@ -90,13 +94,16 @@ impl Lane {
             let waited = self.batch.events.first().map(|e| now_us - e.intended_us);
             let ripe = waited.is_some_and(|us| us >= self.work.linger.as_micros() as i64);
             if !self.batch.events.is_empty() && (self.is_full() || ripe || over) {
-                while under_way.len() >= self.work.in_flight {
-                    collect(under_way.join_next().await, &mut latencies);
+                while under_way.requests.len() >= self.work.in_flight
+                    || under_way.bytes + self.batch.bytes > MOST_UNDER_WAY && under_way.bytes > 0
+                {
+                    let done = under_way.requests.join_next().await;
+                    under_way.collect(done, &mut latencies);
                 }
                 let batch = self.take();
-                under_way.spawn(send(Arc::clone(&self.work.target), Arc::clone(&self.work.shared), batch));
-                while let Some(done) = under_way.try_join_next() {
-                    collect(Some(done), &mut latencies);
+                under_way.begin(&self.work, batch);
+                while let Some(done) = under_way.requests.try_join_next() {
+                    under_way.collect(Some(done), &mut latencies);
                 }
                 tokio::task::yield_now().await;
                 continue;
@@ -112,11 +119,11 @@ impl Lane {
             let pause = Duration::from_micros((wake_us - now_us).clamp(500, 100_000) as u64);
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                Some(done) = under_way.join_next() => collect(Some(done), &mut latencies),
+                Some(done) = under_way.requests.join_next() => under_way.collect(Some(done), &mut latencies),
             }
         }
-        while let Some(done) = under_way.join_next().await {
-            collect(Some(done), &mut latencies);
+        while let Some(done) = under_way.requests.join_next().await {
+            under_way.collect(Some(done), &mut latencies);
         }
         latencies
     }
@@ -207,8 +214,28 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap_or_default()
 }
 
-fn collect(done: Option<Result<Vec<i64>, tokio::task::JoinError>>, latencies: &mut Latencies) {
-    for us in done.and_then(Result::ok).unwrap_or_default() {
-        latencies.record(us);
+/// Requests that have no answer yet.
+#[derive(Default)]
+struct UnderWay {
+    requests: JoinSet<(usize, Vec<i64>)>,
+    bytes: usize,
+}
+
+impl UnderWay {
+    fn begin(&mut self, work: &Work, batch: Batch) {
+        let bytes = batch.bytes;
+        self.bytes += bytes;
+        let sending = send(Arc::clone(&work.target), Arc::clone(&work.shared), batch);
+        self.requests.spawn(async move { (bytes, sending.await) });
+    }
+
+    fn collect(
+        &mut self,
+        done: Option<Result<(usize, Vec<i64>), tokio::task::JoinError>>,
+        latencies: &mut Latencies,
+    ) {
+        let Some(Ok((bytes, measured))) = done else { return };
+        self.bytes -= bytes;
+        measured.into_iter().for_each(|us| latencies.record(us));
     }
 }

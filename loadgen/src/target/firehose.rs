@@ -26,7 +26,9 @@ impl Firehose {
             .region(aws_sdk_firehose::config::Region::new(aws.region().to_owned()))
             .credentials_provider(aws.credentials()?)
             .retry_config(aws_sdk_firehose::config::retry::RetryConfig::disabled())
-            .timeout_config(aws_sdk_firehose::config::timeout::TimeoutConfig::disabled());
+            .timeout_config(aws_sdk_firehose::config::timeout::TimeoutConfig::disabled())
+            // A target that is slow is what is measured: the HTTP client alone decides when it is too slow.
+            .stalled_stream_protection(aws_sdk_firehose::config::StalledStreamProtectionConfig::disabled());
         config.set_endpoint_url(aws.endpoint().map(str::to_owned));
         Ok(Self { client: Client::from_conf(config.build()), stream: stream.to_owned() })
     }

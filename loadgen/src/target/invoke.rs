@@ -230,7 +230,9 @@ fn client(aws: &AwsArgs) -> Result<Client> {
         .region(aws_sdk_lambda::config::Region::new(aws.region().to_owned()))
         .credentials_provider(aws.credentials()?)
         .retry_config(aws_sdk_lambda::config::retry::RetryConfig::disabled())
-        .timeout_config(aws_sdk_lambda::config::timeout::TimeoutConfig::disabled());
+        .timeout_config(aws_sdk_lambda::config::timeout::TimeoutConfig::disabled())
+        // A target that is slow is what is measured: the HTTP client alone decides when it is too slow.
+        .stalled_stream_protection(aws_sdk_lambda::config::StalledStreamProtectionConfig::disabled());
     config.set_endpoint_url(aws.endpoint().map(str::to_owned));
     Ok(Client::from_conf(config.build()))
 }

@@ -7,7 +7,6 @@ pub mod rows;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -113,14 +112,14 @@ impl Watcher {
             if new > 0 || !over {
                 moved = Instant::now();
             }
-            let acknowledged = self.shared.counters.acknowledged.load(Ordering::Relaxed);
+            let acknowledged = self.shared.read(|c| &c.acknowledged);
             let lag = acknowledged.saturating_sub(committed);
             self.shared.second(|s| s.lag = lag);
             self.seen.behind = lag;
-            if over && self.waiting.is_empty() && (lag == 0 || moved.elapsed() > patience) {
-                break;
-            }
-            if over && moved.elapsed() > patience {
+            // What was stored without an answer is committed too: then the counts don't say that
+            // everything acknowledged is among it.
+            let is_all = lag == 0 && self.shared.read(|c| &c.failed_requests) == 0;
+            if over && (is_all && self.waiting.is_empty() || moved.elapsed() > patience) {
                 break;
             }
             tokio::time::sleep(POLL).await;

@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde_json::Value;
 use weir_tests::lake::Lake;
 use weir_tests::process::{self, Running};
+use weir_tests::python::Python;
 use weir_tests::{binaries, place};
 
 const WITHIN: Duration = Duration::from_secs(30);
@@ -67,4 +68,15 @@ fn parquet_files(folder: &Path) -> Vec<PathBuf> {
     }
     found.sort();
     found
+}
+
+/// A proxy that refuses a part of what is put, and its address.
+fn refusing(python: &Python, endpoint: &str, lake: &Lake, each: usize) -> (Running, String) {
+    let script = weir_tests::place::checkout().join("tests/producers/refusing_proxy.py");
+    let log = lake.path().join("proxy.log");
+    let mut proxy =
+        Running::start(python.tool("python").arg(script).args([endpoint, &each.to_string()]), &log);
+    let said = proxy.wait_for_text("port ", WITHIN);
+    let port = said.trim().rsplit(' ').next().unwrap().to_owned();
+    (proxy, format!("http://127.0.0.1:{port}"))
 }

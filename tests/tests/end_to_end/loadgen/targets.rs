@@ -10,17 +10,7 @@ use weir_tests::ministack::MiniStack;
 use weir_tests::process::{self, Running};
 use weir_tests::python::Python;
 
-use super::{WITHIN, answer, loadgen};
-
-/// A proxy that refuses a part of what is put, and its address.
-fn refusing(python: &Python, endpoint: &str, lake: &Lake) -> (Running, String) {
-    let script = weir_tests::place::checkout().join("tests/producers/refusing_proxy.py");
-    let log = lake.path().join("proxy.log");
-    let mut proxy = Running::start(python.tool("python").arg(script).args([endpoint, "7"]), &log);
-    let said = proxy.wait_for_text("port ", WITHIN);
-    let port = said.trim().rsplit(' ').next().unwrap().to_owned();
-    (proxy, format!("http://127.0.0.1:{port}"))
-}
+use super::{WITHIN, answer, loadgen, refusing};
 
 /// `weir up` on the stream of changes.
 fn follow(lake: &Lake, table: &str, stream: &str, endpoint: &str) -> Running {
@@ -43,7 +33,7 @@ fn items_that_are_put_into_dynamodb_are_rows_of_their_changes_each_once() {
     let lake = Lake::with_tables();
     let stream = stack.change_orders(["table"]).trim().to_owned();
     let up = follow(&lake, "orders_changes", &stream, &stack.endpoint());
-    let (_proxy, endpoint) = refusing(&python, &stack.endpoint(), &lake);
+    let (_proxy, endpoint) = refusing(&python, &stack.endpoint(), &lake, 7);
     let put = ["run", "--target", "dynamodb", "--stream", "orders", "--table", "orders_changes", "--json"];
     let mut run = loadgen(lake.path(), &put);
     run.args([
@@ -113,7 +103,8 @@ fn clickstream_goes_through_a_table_of_its_own_and_late_events_are_filed_by_thei
     let stream = made["TableDescription"]["LatestStreamArn"].as_str().unwrap().to_owned();
     let up = follow(&lake, "clickstream", &stream, &aws.endpoint());
     let run = |more: &[&str]| {
-        let run = ["run", "--target", "dynamodb", "--rate", "300/s", "--count", "600", "--late", "10", "--json"];
+        let run =
+            ["run", "--target", "dynamodb", "--rate", "300/s", "--count", "600", "--late", "10", "--json"];
         loadgen(lake.path(), &[&run[..], &["--endpoint", &aws.endpoint()], more].concat())
     };
     let (result, code) = answer(run(&["--violating", "3", "--settle", "20s"]));
@@ -142,7 +133,7 @@ fn what_firehose_refuses_is_put_again_and_what_it_delivers_is_a_line_an_event() 
         "--extended-s3-destination-configuration",
         destination,
     ]);
-    let (_proxy, endpoint) = refusing(&python, &aws.endpoint(), &lake);
+    let (_proxy, endpoint) = refusing(&python, &aws.endpoint(), &lake, 7);
     let run = [
         "run", "--target", "firehose", "--stream", "clicks", "--rate", "2000/s", "--count", "2000", "--json",
     ];

@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 use weir_tests::lake::Lake;
 use weir_tests::process::{self, Running};
+use weir_tests::python::Python;
 
-use super::{WITHIN, answer, loadgen, parquet_files, start, start_with};
+use super::{WITHIN, answer, loadgen, parquet_files, refusing, start, start_with};
 
 /// The numbers in a line of the summary.
 fn numbers(summary: &str, name: &str) -> Vec<f64> {
@@ -30,6 +31,23 @@ fn throttled_records_are_counted_and_put_again_until_each_is_there_once() {
     let [asked, reached] = numbers(&summary, "rate not met")[..] else { panic!("{summary}") };
     assert!(asked == 3_000.0 && (500.0..2_000.0).contains(&reached), "{summary}");
     assert!(summary.contains("truth          holds: 6000 events in 6000 rows"), "{summary}");
+}
+
+#[test]
+fn answers_that_are_lost_make_copies_and_no_false_alarm() {
+    let Some(python) = Python::get() else { return };
+    let lake = Lake::with_tables();
+    let port = process::free_port();
+    let up = start(&lake, port);
+    let (_proxy, endpoint) = refusing(&python, &format!("http://127.0.0.1:{port}"), &lake, 2);
+    let run = ["run", "--endpoint", &endpoint, "--rate", "500/s", "--count", "1500", "--linger", "100ms"];
+    let (result, code) = answer(loadgen(lake.path(), &[&run[..], &["--settle", "4s", "--json"]].concat()));
+    let truth = &result["truth"];
+    assert_eq!(code, 0, "{truth} {} {}", result["failures"], up.written());
+    assert!(result["failed_requests"].as_u64().unwrap() > 5, "{}", result["failures"]);
+    // Half of the requests were stored twice, and all of them were waited for.
+    assert_eq!((&truth["events"], &result["acknowledged"]), (&json!(1_500), &json!(1_500)));
+    assert!(truth["rows"].as_u64().unwrap() > 2_000, "{truth}");
 }
 
 #[test]

@@ -15,8 +15,10 @@ fn a_run_is_true_and_planted_loss_duplicates_and_misfiling_are_caught() {
     let port = process::free_port();
     let up = start(&lake, port);
     let (endpoint, out) = (format!("http://127.0.0.1:{port}"), lake.path().join("result"));
-    let mut run =
-        loadgen(lake.path(), &["run", "--endpoint", &endpoint, "--rate", "500/s", "--count", "1500", "--json"]);
+    let mut run = loadgen(
+        lake.path(),
+        &["run", "--endpoint", &endpoint, "--rate", "500/s", "--count", "1500", "--json"],
+    );
     run.args(["--late", "5", "--malformed", "1", "--violating", "2", "--duplicate", "2", "--aggregate"]);
     run.args(["--packed-bytes", "8000", "--settle", "10s"]).arg("--out").arg(&out);
     let (result, code) = answer(run);
