@@ -4,7 +4,7 @@ use std::sync::Arc;
 use serde_json::json;
 use weir::columns::ColumnSet;
 use weir::decode::{self, Decoder};
-use weir::schema::{HiveType, Provenance, TableSchema};
+use weir::schema::{HiveType, Provenance, TableSchema, UnknownFields};
 
 use super::*;
 use crate::target::write_item;
@@ -82,12 +82,18 @@ fn every_table_takes_what_is_good_and_refuses_what_is_bad() {
 #[test]
 fn items_of_every_table_become_rows_of_their_changes_and_keys_are_never_broken() {
     let percent = Percentages { late: 5.0, malformed: 0.0, violating: 20.0, duplicate: 0.0 };
-    for table in schemas() {
+    // A change says more than the item: tables that refuse what they don't know are not for changes.
+    for table in schemas().into_iter().filter(|t| t.unknown_fields != UnknownFields::Reject) {
         let mut plan = plan(table, percent);
         plan.of_changes = true;
         plan.keys = vec![plan.carrier.field().to_owned()];
         if plan.table.name == "orders_changes" {
             plan.keys = vec!["customer_id".to_owned(), "order_no".to_owned()];
+        }
+        // A key stands at the top of its item.
+        let is_key = |c: &Column| c.name == plan.carrier.column() && c.from == [plan.carrier.field()];
+        if !plan.table.columns.iter().any(is_key) {
+            continue;
         }
         let name = plan.table.name.clone();
         let binary: Vec<String> = plan
