@@ -32,6 +32,7 @@ use crate::context::{self, AwsSettings, CloseConfig};
 use crate::identity::StreamIdentities;
 use crate::ingest::{Invocation, chain};
 use crate::kinesis::is_dynamodb_stream;
+use crate::memory::return_freed_memory;
 use crate::runtime::{self, Served};
 use crate::{kinesis, lake};
 
@@ -208,6 +209,7 @@ impl runtime::Serve for CloseProcess {
 
 /// Run the function in this process until the service stops it.
 pub fn run_close(actions: impl AsyncFnOnce(&CloseConfig) -> Result<Arc<dyn Actions>>) -> ExitCode {
+    return_freed_memory();
     runtime::run(async || {
         let config = CloseConfig::from_env(context::process_env)?;
         let actions = actions(&config).await?;

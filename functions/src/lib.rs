@@ -11,4 +11,5 @@ pub mod identity;
 pub mod ingest;
 mod kinesis;
 pub mod lake;
+pub mod memory;
 mod runtime;

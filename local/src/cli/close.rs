@@ -11,6 +11,7 @@ use weir::close::{OpenPartition, Waits};
 use weir::partition::PartitionPath;
 use weir::schema::CloseAction;
 use weir_functions::context::process_env;
+use weir_functions::memory::return_freed_memory;
 
 use crate::closing::{Closing, LocalServices, LocalStream, sentence, view_sentence};
 use crate::jobs::{LocalAggregates, find, job_files};
@@ -23,6 +24,7 @@ use super::output::count;
 const USAGE: u8 = 2;
 
 pub(super) async fn run(global: &Global, args: &CloseArgs) -> Result<ExitCode> {
+    return_freed_memory();
     let lake = Lake::open(global)?;
     let partition = match args.partition.as_deref().map(PartitionPath::parse).transpose() {
         Ok(partition) => partition,

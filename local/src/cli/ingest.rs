@@ -8,27 +8,13 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::runtime::Runtime;
+use weir_functions::memory::return_freed_memory;
 
 use crate::ingest::{Load, Packing, Progress, Source};
 
 use super::args::{Global, IngestArgs};
 use super::lake::{Lake, store_options};
 use super::output::{count, megabytes};
-
-/// Buffers from this size on go back to the system when they are freed.
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-const RETURNED_BYTES: i32 = 512 << 10;
-
-/// Fix what glibc's allocator would else adapt upwards (mallopt(3)): it keeps freed files and columns
-/// of all threads, and a load of 5 GB then peaks at 158 MiB instead of 97.
-fn return_freed_memory() {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: sets two numbers of the allocator; no other thread allocates large buffers yet.
-    unsafe {
-        libc::mallopt(libc::M_MMAP_THRESHOLD, RETURNED_BYTES);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, 2 * RETURNED_BYTES);
-    }
-}
 
 pub(super) fn run(global: &Global, args: &IngestArgs, runtime: &Runtime) -> Result<ExitCode> {
     return_freed_memory();

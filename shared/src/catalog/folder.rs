@@ -19,7 +19,7 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload}
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::partition::{Partition, Switch, hive_path};
+use super::partition::{Partition, SameRevision, Switch, hive_path};
 use super::{Catalog, REVISION};
 use crate::commit::failure::{failed, is_absent};
 use crate::error::{Error, Result};
@@ -33,13 +33,6 @@ pub struct FolderCatalog {
     store: Arc<dyn ObjectStore>,
     lake: Path,
     address: String,
-}
-
-/// What becomes of an entry that shows the wanted revision already.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum SameRevision {
-    Stays,
-    OnlyInItsPlace,
 }
 
 impl FolderCatalog {
@@ -76,6 +69,14 @@ impl FolderCatalog {
         })
     }
 
+    /// Those of some entries that are there.
+    async fn read_all(&self, keys: &[Path]) -> Result<Vec<Partition>> {
+        let reads: Vec<_> = keys.iter().map(|key| self.read::<Partition>(key)).collect();
+        let found: Vec<Option<Partition>> =
+            stream::iter(reads).buffer_unordered(CONCURRENCY).try_collect().await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
     async fn list(&self, below: &Path) -> Result<Vec<ObjectMeta>> {
         self.store.list(Some(below)).try_collect().await.map_err(|e| self.failed("list", below, e))
     }
@@ -102,12 +103,10 @@ impl FolderCatalog {
             Some(entry) => entry,
             None => Partition::live(&table, values)?,
         };
-        let location = format!("{}/{}/", self.address.trim_end_matches('/'), to.directory);
-        let stays = same == SameRevision::Stays || entry.storage_descriptor.location == location;
-        if entry.revision() > to.revision || (entry.revision() == to.revision && stays) {
+        if same.stays(&entry, to) {
             return Ok(entry);
         }
-        entry.storage_descriptor.location = location;
+        entry.storage_descriptor.location = to.location(&self.address);
         entry.parameters.insert(REVISION.into(), to.revision.to_string());
         let body = PutPayload::from(to_bytes(&entry)?);
         self.store.put(&key, body).await.map_err(|e| self.failed("put", &key, e))?;
@@ -178,13 +177,23 @@ impl Catalog for FolderCatalog {
         self.point(table, values, to, SameRevision::OnlyInItsPlace).await
     }
 
+    async fn partition(&self, table: &str, values: &[String]) -> Result<Option<Partition>> {
+        let key = self.partition_key(&self.existing(table).await?, values)?;
+        self.read(&key).await
+    }
+
+    async fn partitions_of(&self, table: &str, asked: &[Vec<String>]) -> Result<Vec<Partition>> {
+        let table = self.existing(table).await?;
+        let keys: Vec<_> =
+            asked.iter().map(|values| self.partition_key(&table, values)).collect::<Result<_>>()?;
+        self.read_all(&keys).await
+    }
+
     async fn partitions(&self, table: &str) -> Result<Vec<Partition>> {
         self.existing(table).await?;
         let objects = self.list(&self.root("partitions").join(table)).await?;
-        let reads: Vec<_> = objects.iter().map(|object| self.read::<Partition>(&object.location)).collect();
-        let found: Vec<Option<Partition>> =
-            stream::iter(reads).buffer_unordered(CONCURRENCY).try_collect().await?;
-        let mut found: Vec<Partition> = found.into_iter().flatten().collect();
+        let keys: Vec<_> = objects.into_iter().map(|object| object.location).collect();
+        let mut found = self.read_all(&keys).await?;
         found.sort_by(|a, b| a.values.cmp(&b.values));
         Ok(found)
     }

@@ -57,8 +57,14 @@ pub trait Catalog: Debug + Send + Sync {
     async fn partitions(&self, table: &str) -> Result<Vec<Partition>>;
 
     /// One partition of a table, by its values.
-    async fn partition(&self, table: &str, values: &[String]) -> Result<Option<Partition>> {
-        Ok(self.partitions(table).await?.into_iter().find(|p| p.values == values))
+    async fn partition(&self, table: &str, values: &[String]) -> Result<Option<Partition>>;
+
+    /// Those of some partitions of a table that are declared, in any order.
+    async fn partitions_of(&self, table: &str, asked: &[Vec<String>]) -> Result<Vec<Partition>>;
+
+    /// Entries that one request of [`Self::partitions_of`] brings.
+    fn entries_a_request(&self) -> usize {
+        1
     }
 
     /// Point a partition at a closed revision, declaring it if need be; answers with the entry as it
@@ -67,10 +73,8 @@ pub trait Catalog: Debug + Send + Sync {
     async fn switch_partition(&self, table: &str, values: &[String], to: &Switch) -> Result<Partition>;
 
     /// The same by those whose revision has one directory only: an entry that shows this revision in
-    /// another place is pointed at it too. What cannot tell places apart leaves it as it is.
-    async fn repair_partition(&self, table: &str, values: &[String], to: &Switch) -> Result<Partition> {
-        self.switch_partition(table, values, to).await
-    }
+    /// another place is pointed at it too.
+    async fn repair_partition(&self, table: &str, values: &[String], to: &Switch) -> Result<Partition>;
 
     /// A table, parsed and checked; one that lost its settings is an error.
     async fn table(&self, table: &str) -> Result<Arc<TableSchema>> {

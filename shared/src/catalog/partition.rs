@@ -1,5 +1,6 @@
 //! A partition's entry in the catalog, in the form of Glue's `PartitionInput`.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -44,6 +45,33 @@ pub struct Switch {
     pub directory: String,
     /// The revision, from 1.
     pub revision: u32,
+}
+
+/// What becomes of an entry that shows the wanted revision already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SameRevision {
+    Stays,
+    OnlyInItsPlace,
+}
+
+impl SameRevision {
+    /// Whether a switch leaves the entry as it is.
+    pub(super) fn stays(self, entry: &Partition, to: &Switch) -> bool {
+        let here = entry.storage_descriptor.location.trim_end_matches('/');
+        let in_place = || here.ends_with(&format!("/{}", to.directory));
+        match entry.revision().cmp(&to.revision) {
+            Ordering::Less => false,
+            Ordering::Equal => self == SameRevision::Stays || in_place(),
+            Ordering::Greater => true,
+        }
+    }
+}
+
+impl Switch {
+    /// The location that readers are given, with a slash at its end.
+    pub(super) fn location(&self, lake: &str) -> String {
+        format!("{}/{}/", lake.trim_end_matches('/'), self.directory)
+    }
 }
 
 impl Partition {

@@ -1,11 +1,16 @@
 //! What a revision superseded → deleted, once the grace is over and the catalog shows the revision.
 //! Only names that plans and results list, and directories that lost: never by prefix or age alone.
 
+use std::collections::BTreeMap;
+
 use super::objects::{Plan, RevisionResult};
 use super::work::{Work, shows, values};
 use crate::error::Result;
 use crate::naming::closed::{self, CloseObject};
 use crate::naming::data_file;
+
+/// Files that are deleted between two looks at the clock.
+const BETWEEN_LOOKS: usize = 1_000;
 
 impl Work<'_> {
     /// Delete what the revisions up to the newest one superseded; how many files. None if it is not
@@ -24,15 +29,14 @@ impl Work<'_> {
         if !entry.is_some_and(|entry| shows(&entry, newest, &result.directory)) {
             return Ok(None);
         }
-        let mut deleted = 0;
-        for revision in 1..=newest {
-            if !state.has(revision, &CloseObject::Collected) {
-                deleted += self.collect_one(revision).await?;
-                let key = self.key(revision, &CloseObject::Collected);
-                let _ = self.closer.lake.put_if_absent(&key, bytes::Bytes::from_static(b"{}\n")).await?;
-            }
+        let left: Vec<u32> =
+            (1..=newest).filter(|revision| !state.has(*revision, &CloseObject::Collected)).collect();
+        let mut deleted = self.losers(&left).await?;
+        for revision in left {
+            deleted += self.collect_one(revision).await?;
+            let key = self.key(revision, &CloseObject::Collected);
+            let _ = self.closer.lake.put_if_absent(&key, bytes::Bytes::from_static(b"{}\n")).await?;
         }
-        deleted += self.losers(newest).await?;
         Ok(Some(deleted))
     }
 
@@ -43,33 +47,33 @@ impl Work<'_> {
             .base
             .iter()
             .flat_map(|base| base.files.iter().map(|file| format!("{}/{}", base.directory, file.name)));
-        let mut deleted = 0;
-        for key in live.chain(base) {
+        self.delete(live.chain(base).collect()).await
+    }
+
+    async fn delete(&self, keys: Vec<String>) -> Result<u64> {
+        for some in keys.chunks(BETWEEN_LOOKS) {
             self.session.still()?;
-            self.closer.lake.delete(&key).await?;
-            deleted += 1;
+            self.closer.lake.delete_all(some).await?;
         }
-        Ok(deleted)
+        Ok(keys.len() as u64)
     }
 
     /// Files in directories of finished revisions that their results do not name.
-    async fn losers(&self, newest: u32) -> Result<u64> {
-        let prefix = closed::closed_prefix(&self.table.name, self.partition);
-        let mut winners = Vec::new();
-        for revision in 1..=newest {
-            let result: RevisionResult = self.get(revision, &CloseObject::Result).await?;
-            winners.push(result.directory);
+    async fn losers(&self, revisions: &[u32]) -> Result<u64> {
+        let mut winners = BTreeMap::new();
+        for revision in revisions {
+            let result: RevisionResult = self.get(*revision, &CloseObject::Result).await?;
+            winners.insert(*revision, result.directory);
         }
-        let mut deleted = 0;
-        for key in self.closer.lake.list(&prefix).await? {
-            let Some((revision, directory)) = closed::parse_closed_file(&key) else { continue };
-            let winner = (revision as usize).checked_sub(1).and_then(|at| winners.get(at));
-            if winner.is_some_and(|winner| winner != directory) {
-                self.session.still()?;
-                self.closer.lake.delete(&key).await?;
-                deleted += 1;
-            }
+        if winners.is_empty() {
+            return Ok(0);
         }
-        Ok(deleted)
+        let mut keys =
+            self.closer.lake.list(&closed::closed_prefix(&self.table.name, self.partition)).await?;
+        keys.retain(|key| {
+            let Some((revision, directory)) = closed::parse_closed_file(key) else { return false };
+            winners.get(&revision).is_some_and(|winner| winner != directory)
+        });
+        self.delete(keys).await
     }
 }

@@ -1,11 +1,12 @@
 //! Chains → the summary, up to date: what is new in the chains of open shards, of touched chains and
 //! of chains never seen. One get of a chain that has nothing new.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
 
+use super::objects::PlannedFile;
 use super::summary::{PartitionState, Summary};
 use crate::commit::LakeStore;
 use crate::commit::format::{Commit, CommitHeader, CommittedFile, unreadable};
@@ -108,7 +109,8 @@ async fn rest(
         Some(version)
     });
     let head = versions.max().unwrap_or(from);
-    let reads = (from + 1..=head).map(|version| read_of(lake, Arc::new(chain.clone()), version, Vec::new()));
+    let whose = Arc::new(chain.clone());
+    let reads = (from + 1..=head).map(|version| read_of(lake, at, whose.clone(), version));
     let mut reads = stream::iter(reads).buffered(PARALLEL);
     while let Some((read, _, _)) = reads.try_next().await? {
         fold(summary, at, chain, read, found);
@@ -122,14 +124,14 @@ async fn read(lake: &LakeStore, chain: &ChainKey, version: u64) -> Result<Read> 
     decode(version, &key, &lake.get(&key).await?.ok_or_else(hole)?)
 }
 
-/// A commit, with what the caller has to know of it again.
+/// A commit, with the place of its chain in the summary.
 async fn read_of(
     lake: &LakeStore,
+    at: u32,
     chain: Arc<ChainKey>,
     version: u64,
-    who: Vec<usize>,
-) -> Result<(Read, Arc<ChainKey>, Vec<usize>)> {
-    Ok((read(lake, &chain, version).await?, chain, who))
+) -> Result<(Read, u32, Arc<ChainKey>)> {
+    Ok((read(lake, &chain, version).await?, at, chain))
 }
 
 fn decode(version: u64, key: &str, bytes: &bytes::Bytes) -> Result<Read> {
@@ -154,32 +156,46 @@ fn fold(summary: &mut Summary, at: u32, chain: &ChainKey, read: Read, found: &mu
     state.max = state.max.max(read.header.max);
 }
 
+/// A live file, and the commit that lists it.
+#[derive(Debug, Clone)]
+pub(super) struct LiveFile {
+    pub(super) chain: Arc<ChainKey>,
+    pub(super) version: u64,
+    pub(super) file: PlannedFile,
+}
+
 /// The live files that the spans of some partitions lead to, each commit read once.
 pub(super) async fn files(
     lake: &LakeStore,
     summary: &Summary,
     partitions: &[(&str, &PartitionPath, &PartitionState)],
-) -> Result<Vec<Vec<(ChainKey, u64, CommittedFile)>>> {
-    let mut wanted: BTreeMap<(u32, u64), Vec<usize>> = BTreeMap::new();
-    for (at, (_, _, state)) in partitions.iter().enumerate() {
+) -> Result<Vec<Vec<LiveFile>>> {
+    let mut wanted: BTreeSet<(u32, u64)> = BTreeSet::new();
+    let mut places: HashMap<(&str, &PartitionPath), usize> = HashMap::new();
+    for (at, (table, partition, state)) in partitions.iter().enumerate() {
+        places.insert((table, partition), at);
         for span in &state.spans {
-            (span.1..=span.2).for_each(|version| wanted.entry((span.0, version)).or_default().push(at));
+            wanted.extend((span.1..=span.2).map(|version| (span.0, version)));
         }
     }
-    let reads = wanted.into_iter().filter_map(|((chain, version), who)| {
-        let chain = Arc::new(summary.chains.get(chain as usize)?.key());
-        Some(read_of(lake, chain, version, who))
+    let chains: HashMap<u32, Arc<ChainKey>> = wanted
+        .iter()
+        .filter_map(|(at, _)| Some((*at, summary.chains.get(*at as usize)?)))
+        .map(|(at, chain)| (at, Arc::new(chain.key())))
+        .collect();
+    let reads = wanted.into_iter().filter_map(|(at, version)| {
+        let chain = chains.get(&at)?.clone();
+        Some(read_of(lake, at, chain, version))
     });
     let mut found: Vec<Vec<_>> = vec![Vec::new(); partitions.len()];
     let mut reads = stream::iter(reads).buffered(PARALLEL);
-    while let Some((read, chain, who)) = reads.try_next().await? {
-        let files = read.header.files.into_iter().filter(|file| !file.quarantine);
-        for file in files {
-            let at = who
-                .iter()
-                .find(|&&at| (partitions[at].0, partitions[at].1) == (&file.table, &file.partition));
-            if let Some(&at) = at {
-                found[at].push(((*chain).clone(), read.version, file));
+    while let Some((read, at, chain)) = reads.try_next().await? {
+        for file in read.header.files.into_iter().filter(|file| !file.quarantine) {
+            let Some(&place) = places.get(&(file.table.as_str(), &file.partition)) else { continue };
+            if partitions[place].2.may_hold(at, read.version) {
+                let CommittedFile { name, rows, bytes, .. } = file;
+                let file = PlannedFile { name, rows, bytes };
+                found[place].push(LiveFile { chain: chain.clone(), version: read.version, file });
             }
         }
     }

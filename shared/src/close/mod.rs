@@ -12,7 +12,9 @@
 mod action;
 #[cfg(feature = "glue")]
 mod aws;
+mod batch;
 mod collect;
+mod compacting;
 mod current;
 mod engine;
 mod inventory;
@@ -23,6 +25,7 @@ mod report;
 mod run;
 mod stream;
 mod summary;
+mod watch;
 mod watermark;
 mod work;
 #[cfg(test)]
@@ -34,6 +37,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::Semaphore;
 
 use crate::catalog::Catalog;
 use crate::clock::Clock;
@@ -41,6 +45,8 @@ use crate::commit::LakeStore;
 use crate::compact::{self, Compaction, Fold, FoldProgress, Progress};
 use crate::error::Result;
 use crate::limits;
+
+use compacting::Shares;
 
 pub use action::{ActionCall, ActionState, Actions};
 #[cfg(feature = "glue")]
@@ -55,6 +61,11 @@ pub use stream::{GivenUpRange, Idleness, Look, Shards, Stream, StreamShard};
 pub use summary::Trouble;
 pub use watermark::{HoldingShard, StreamMark};
 pub use work::ClosedRevision;
+
+/// Partitions that are switched side by side.
+const SWITCHES_AT_ONCE: usize = 16;
+/// Actions that are started side by side.
+const ACTIONS_AT_ONCE: usize = 8;
 
 /// Who makes few large files of many small ones.
 #[async_trait]
@@ -118,8 +129,12 @@ pub struct Closer {
     actions: Arc<dyn Actions>,
     clock: Arc<dyn Clock>,
     settings: Settings,
-    /// Bounded memory is that of one compaction.
-    compacting: futures::lock::Mutex<()>,
+    /// Memory that compactions may take together.
+    compacting: Shares,
+    /// Partitions that are switched side by side: catalogs throttle.
+    switching: Semaphore,
+    /// Actions that are started side by side: one may be a job in this process.
+    acting: Semaphore,
 }
 
 impl Closer {
@@ -131,7 +146,8 @@ impl Closer {
         clock: Arc<dyn Clock>,
         settings: Settings,
     ) -> Self {
-        let compacting = futures::lock::Mutex::new(());
-        Self { lake, catalog, streams, compact, actions, clock, settings, compacting }
+        let compacting = Shares::of(compact::Limits::default());
+        let (switching, acting) = (Semaphore::new(SWITCHES_AT_ONCE), Semaphore::new(ACTIONS_AT_ONCE));
+        Self { lake, catalog, streams, compact, actions, clock, settings, compacting, switching, acting }
     }
 }

@@ -5,19 +5,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 
 use super::Closer;
+use super::batch::{Candidate, batches};
 use super::current::Views;
-use super::inventory::{self, Found, catch_up};
+use super::inventory::{self, Found, LiveFile, catch_up};
 use super::objects::Why;
 use super::period::period_of;
 use super::report::{Report, open_partitions};
 use super::stream::GivenUpRange;
-use super::summary::{PartitionState, Summary, Trouble};
+use super::summary::{Summary, Trouble};
 use super::watermark::{Listed, StreamMark, describe};
-use super::work::{Came, Pending, Work, shows, values};
-use crate::catalog::Partition;
+use super::work::{Came, Pending, Work, values};
 use crate::clock::{Clock, EpochMicros};
 use crate::commit::LakeStore;
 use crate::error::{Error, Result};
@@ -26,14 +26,9 @@ use crate::naming::{QUARANTINE_TABLE, closed};
 use crate::partition::PartitionPath;
 use crate::schema::TableSchema;
 
-/// Partitions that are worked on side by side; compactions go one by one.
-const PARTITIONS_AT_ONCE: usize = 8;
-/// Files of partitions that are planned together.
-const FILES_AT_ONCE: u64 = 100_000;
-/// Versions that are looked through for them.
-const VERSIONS_AT_ONCE: u64 = 20_000;
-/// Entries of a table that are asked of the catalog one by one; more are asked together.
-const WATCHED_ONE_BY_ONE: usize = 16;
+/// Partitions that are worked on side by side: each is a dozen requests, one after the other. What
+/// their compactions take together is bounded beside this.
+const PARTITIONS_AT_ONCE: usize = 64;
 /// First pause of a partition that failed; it doubles up to the last.
 const FIRST_PAUSE_US: i64 = 10_000_000;
 const LAST_PAUSE_US: i64 = 3_600_000_000;
@@ -71,20 +66,15 @@ impl Session<'_> {
         Err(Error::Format { object: format!("run {}", self.id), problem, retryable: true })
     }
 
-    /// An error once no more time is left.
-    pub(super) fn in_time(&self) -> Result<()> {
-        if self.clock.now() < self.until {
-            return self.still();
-        }
-        let problem = "no time is left; a later run goes on".to_owned();
-        Err(Error::Format { object: format!("run {}", self.id), problem, retryable: true })
+    /// Whether no time is left to begin anything.
+    pub(super) fn is_over(&self) -> bool {
+        self.clock.now() >= self.until || self.still().is_err()
     }
 }
 
 /// What a run knows before it does anything.
 struct Survey {
     now: EpochMicros,
-    known: Summary,
     summary: Summary,
     report: Report,
     tables: BTreeMap<String, Arc<TableSchema>>,
@@ -92,19 +82,12 @@ struct Survey {
     given_up: Vec<GivenUpRange>,
 }
 
-/// A partition that a run looks at.
-struct Candidate {
-    table: Arc<TableSchema>,
-    partition: PartitionPath,
-    state: PartitionState,
-    why: Why,
-}
-
 /// What became of it.
 struct Worked {
     table: String,
     partition: PartitionPath,
-    came: Result<Came>,
+    /// None if no time was left to look at it.
+    came: Option<Result<Came>>,
     collected: Option<u64>,
 }
 
@@ -120,26 +103,22 @@ impl Closer {
         let Survey { summary, report, tables, found, given_up, .. } = &mut survey;
         self.register(tables, &found.new, report).await;
         let views = self.views(tables).await;
-        let strayed = self.strayed(tables, summary, report).await;
+        let strayed = self.strayed(&run.id, tables, summary, report).await;
         let ready = self.candidates(run, tables, summary, report, (&session, &strayed));
-        for chunk in chunks(ready) {
-            if session.in_time().is_err() {
+        for batch in batches(ready) {
+            if session.is_over() {
                 report.out_of_time = true;
                 break;
             }
-            for worked in self.work(&session, summary, chunk, (given_up, &views)).await? {
-                apply(summary, report, worked, session.now);
-            }
+            self.work(&session, (summary, report), batch, (given_up, &views)).await?;
         }
         self.keep_views((&session, run), views, summary, report).await;
-        let Survey { known, mut summary, mut report, tables, found, .. } = survey;
+        let Survey { mut summary, mut report, tables, found, .. } = survey;
         report.open = open_partitions(self, &tables, &summary, &report);
-        report.summary_saved = summary.save(&self.lake, &known).await?;
+        report.summary_saved = summary.save(&self.lake).await?;
         report.summary_bytes = summary.stored_bytes();
         if report.summary_saved {
-            for marker in &found.covered {
-                self.lake.delete(marker).await?;
-            }
+            self.lake.delete_all(&found.covered).await?;
         }
         Ok(report)
     }
@@ -158,9 +137,9 @@ impl Closer {
     /// Shards, then chains, then what the streams hold beyond them: in this order, so that nothing
     /// that arrived before the watermark is missed.
     async fn survey(&self, run: &Run, ask_store: bool) -> Result<Survey> {
-        let before = Summary::newest(&self.lake).await?;
-        let known = before.clone().unwrap_or_default();
-        let mut summary = known.clone();
+        let known = Summary::newest(&self.lake).await?;
+        let is_new = known.is_none();
+        let mut summary = known.unwrap_or_default();
         let (listed, asked_at) = self.list_streams().await;
         let now = match asked_at {
             Some(at) => at,
@@ -169,7 +148,7 @@ impl Closer {
         };
         let open = listed.iter().flat_map(|stream| stream.open(&summary)).collect();
         let found = catch_up(&self.lake, &mut summary, &open).await?;
-        if before.is_none() {
+        if is_new {
             self.remember_closed(&mut summary).await?;
         }
         let mut report = Report { at_us: now, commits_read: found.commits, ..Report::default() };
@@ -180,7 +159,7 @@ impl Closer {
         report.streams.extend(self.unknown_streams(&summary));
         let given_up = listed.into_iter().flat_map(|stream| stream.given_up).collect();
         let tables = self.tables(run, &summary, &mut report).await?;
-        Ok(Survey { now, known, summary, report, tables, found, given_up })
+        Ok(Survey { now, summary, report, tables, found, given_up })
     }
 
     async fn list_streams(&self) -> (Vec<Listed<'_>>, Option<EpochMicros>) {
@@ -270,49 +249,6 @@ impl Closer {
         }
     }
 
-    /// Partitions that were closed within the grace and that the catalog does not show as they were:
-    /// a foreign writer, or a closer that woke up late, has been there.
-    async fn strayed(
-        &self,
-        tables: &BTreeMap<String, Arc<TableSchema>>,
-        summary: &Summary,
-        report: &mut Report,
-    ) -> BTreeSet<(String, PartitionPath)> {
-        let mut strayed = BTreeSet::new();
-        for table in tables.keys() {
-            let states = summary.tables.get(table).into_iter().flatten();
-            let watched: Vec<_> = states.filter(|(_, state)| state.done_at.is_some()).collect();
-            let entries = match watched.len() {
-                0 => continue,
-                1..=WATCHED_ONE_BY_ONE => {
-                    let asked: Vec<_> = watched.iter().map(|(partition, _)| values(partition)).collect();
-                    let one: Vec<_> =
-                        asked.iter().map(|values| self.catalog.partition(table, values)).collect();
-                    let found: Result<Vec<_>> =
-                        stream::iter(one).buffered(inventory::PARALLEL).try_collect().await;
-                    found.map(|found| found.into_iter().flatten().collect())
-                }
-                _ => self.catalog.partitions(table).await,
-            };
-            let entries: Vec<Partition> = match entries {
-                Ok(entries) => entries,
-                Err(error) => {
-                    report.tables.insert(table.clone(), describe(&error));
-                    continue;
-                }
-            };
-            let shown: BTreeMap<&[String], &Partition> =
-                entries.iter().map(|e| (e.values.as_slice(), e)).collect();
-            strayed.extend(watched.into_iter().filter_map(|(partition, state)| {
-                let entry = shown.get(values(partition).as_slice());
-                let directory = state.directory.as_deref();
-                let right = entry.zip(directory).is_some_and(|(entry, at)| shows(entry, state.revision, at));
-                (!right).then(|| (table.clone(), partition.clone()))
-            }));
-        }
-        strayed
-    }
-
     /// Partitions to work on, those longest over first.
     fn candidates(
         &self,
@@ -373,67 +309,60 @@ impl Closer {
     async fn work(
         &self,
         session: &Session<'_>,
-        summary: &Summary,
-        chunk: Vec<Candidate>,
+        (summary, report): (&mut Summary, &mut Report),
+        batch: Vec<Candidate>,
         known: (&[GivenUpRange], &Views),
-    ) -> Result<Vec<Worked>> {
-        let asked: Vec<_> = chunk.iter().map(|c| (c.table.name.as_str(), &c.partition, &c.state)).collect();
+    ) -> Result<()> {
+        let asked: Vec<_> = batch.iter().map(|c| (c.table.name.as_str(), &c.partition, &c.state)).collect();
         let files = inventory::files(&self.lake, summary, &asked).await?;
-        let works: Vec<_> = chunk
-            .iter()
+        let works = batch
+            .into_iter()
             .zip(files)
-            .map(|(candidate, files)| self.work_on(session, candidate, files, known))
-            .collect();
-        Ok(stream::iter(works).buffer_unordered(PARTITIONS_AT_ONCE).collect().await)
+            .map(|(candidate, files)| self.work_on(session, candidate, files, known));
+        let mut works = stream::iter(works).buffer_unordered(PARTITIONS_AT_ONCE);
+        while let Some(worked) = works.next().await {
+            apply(summary, report, worked, session.now);
+        }
+        Ok(())
     }
 
     async fn work_on(
         &self,
         session: &Session<'_>,
-        candidate: &Candidate,
-        files: Vec<(crate::naming::ChainKey, u64, crate::commit::format::CommittedFile)>,
+        candidate: Candidate,
+        files: Vec<LiveFile>,
         (given_up, views): (&[GivenUpRange], &Views),
     ) -> Worked {
         let Candidate { table, partition, state, why } = candidate;
-        let work = Work::new(self, session, table, partition);
-        let begins = period_of(table, partition).map(|(from, _)| from);
-        let pending = Pending { files, why: *why, begins, given_up };
-        let mut came = work.advance(pending).await;
         let mut collected = None;
+        if session.is_over() {
+            return Worked { table: table.name.clone(), partition, came: None, collected };
+        }
+        let work = Work::new(self, session, &table, &partition);
+        let begins = period_of(&table, &partition).map(|(from, _)| from);
+        let first = state.revision == 0 && !state.underway;
+        let mut came = work.advance(Pending { files, first, why, begins, given_up }).await;
         let grace = self.settings.grace.as_micros() as i64;
         if let Ok(Came::AtRest { revision, .. }) = came
             && state.done_at.is_some_and(|done| session.now.0 - done.0 >= grace)
-            && views.let_go(table, partition, revision)
+            && views.let_go(&table, &partition, revision)
         {
             match work.collect().await {
                 Ok(done) => collected = done,
                 Err(error) => came = Err(error),
             }
         }
-        Worked { table: table.name.clone(), partition: partition.clone(), came, collected }
+        Worked { table: table.name.clone(), partition, came: Some(came), collected }
     }
-}
-
-fn chunks(ready: Vec<Candidate>) -> Vec<Vec<Candidate>> {
-    let mut chunks: Vec<Vec<Candidate>> = Vec::new();
-    let (mut files, mut versions) = (0, 0);
-    for candidate in ready {
-        files += candidate.state.files;
-        versions += candidate.state.spans.iter().map(|span| span.2 - span.1 + 1).sum::<u64>();
-        match chunks.last_mut() {
-            Some(last) if files <= FILES_AT_ONCE && versions <= VERSIONS_AT_ONCE => last.push(candidate),
-            _ => {
-                (files, versions) = (candidate.state.files, 0);
-                chunks.push(vec![candidate]);
-            }
-        }
-    }
-    chunks
 }
 
 /// What became of a partition, into the summary and the report.
 fn apply(summary: &mut Summary, report: &mut Report, worked: Worked, now: EpochMicros) {
     let Worked { table, partition, came, collected } = worked;
+    let Some(came) = came else {
+        report.out_of_time = true;
+        return;
+    };
     let chains = std::mem::take(&mut summary.chains);
     if let Some(state) = summary.tables.get_mut(&table).and_then(|table| table.get_mut(&partition)) {
         let mut trouble = None;

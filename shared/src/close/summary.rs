@@ -97,6 +97,12 @@ impl PartitionState {
         self.spans.is_empty() && self.done_at.is_none() && !self.underway && self.trouble.is_none()
     }
 
+    /// Whether a version of a chain may hold files of it.
+    pub(super) fn may_hold(&self, chain: u32, version: u64) -> bool {
+        let span = self.spans.binary_search_by_key(&chain, |span| span.0).map(|at| self.spans[at]);
+        span.is_ok_and(|span| (span.1..=span.2).contains(&version))
+    }
+
     /// What the vector covers is closed.
     pub(super) fn cover(&mut self, chains: &[ChainState], vector: &Vector) {
         self.spans.retain_mut(|span| {
@@ -131,8 +137,9 @@ pub(super) struct Summary {
     index: HashMap<ChainKey, u32>,
     #[serde(skip)]
     number: u64,
+    /// As it is stored.
     #[serde(skip)]
-    stored: u64,
+    packed: Bytes,
 }
 
 impl Summary {
@@ -153,9 +160,10 @@ impl Summary {
 
     /// Put it as the next one, unless another run was faster or nothing is new. Whether it is the
     /// newest now.
-    pub(super) async fn save(&mut self, lake: &LakeStore, before: &Self) -> Result<bool> {
+    pub(super) async fn save(&mut self, lake: &LakeStore) -> Result<bool> {
         self.drop_what_rests();
-        if self.number > 0 && self.same_as(before) {
+        let packed = self.encode()?;
+        if self.number > 0 && packed == self.packed {
             return Ok(true);
         }
         let newest = lake.list_after(closed::SUMMARIES, None, 1).await?;
@@ -164,11 +172,11 @@ impl Summary {
             return Ok(false);
         }
         let number = newest.max(self.number) + 1;
-        let put = lake.put_if_absent(&closed::summary(number), self.encode()?).await?;
+        let put = lake.put_if_absent(&closed::summary(number), packed.clone()).await?;
         if put == Put::Exists {
             return Ok(false);
         }
-        self.number = number;
+        (self.number, self.packed) = (number, packed);
         for old in number.saturating_sub(2 * KEPT)..number.saturating_sub(KEPT) {
             if old > 0 {
                 lake.delete(&closed::summary(old)).await?;
@@ -179,7 +187,7 @@ impl Summary {
 
     /// Bytes of the newest one that was read or put.
     pub(super) fn stored_bytes(&self) -> u64 {
-        self.stored
+        self.packed.len() as u64
     }
 
     /// The chain's place; it is added if it is new.
@@ -232,19 +240,12 @@ impl Summary {
         self.tables.retain(|_, partitions| !partitions.is_empty());
     }
 
-    fn same_as(&self, other: &Self) -> bool {
-        (&self.chains, &self.streams, &self.tables, &self.views)
-            == (&other.chains, &other.streams, &other.tables, &other.views)
-    }
-
     fn encode(&mut self) -> Result<Bytes> {
         let broken = |e: std::io::Error| Error::Internal(format!("cannot encode a summary: {e}"));
         self.format = FORMAT;
         let mut packed = zstd::Encoder::new(Vec::new(), LEVEL).map_err(broken)?;
         serde_json::to_writer(&mut packed, self).map_err(|e| broken(e.into()))?;
-        let bytes = packed.finish().map_err(broken)?;
-        self.stored = bytes.len() as u64;
-        Ok(bytes.into())
+        Ok(packed.finish().map_err(broken)?.into())
     }
 
     fn decode(key: &str, bytes: &Bytes) -> Result<Self> {
@@ -255,7 +256,7 @@ impl Summary {
             return Err(unreadable(key, format!("format {}, this program knows {FORMAT}", summary.format)));
         }
         summary.index = summary.chains.iter().zip(0..).map(|(chain, at)| (chain.key(), at)).collect();
-        summary.stored = bytes.len() as u64;
+        summary.packed = bytes.clone();
         Ok(summary)
     }
 }
@@ -288,23 +289,21 @@ mod tests {
             first.add(chain, version, &file("dt=1"));
         }
         first.chains[0].version = 5;
-        assert!(first.save(&lake, &Summary::default()).await.unwrap());
+        assert!(first.save(&lake).await.unwrap());
         let (mut a, mut b) =
             (Summary::newest(&lake).await.unwrap().unwrap(), Summary::newest(&lake).await.unwrap().unwrap());
-        let before = a.clone();
         assert_eq!(a.tables["t"][&PartitionPath::parse("dt=1").unwrap()].spans, [Span(0, 1, 5)]);
-        assert!(a.save(&lake, &before).await.unwrap(), "nothing new");
+        assert!(a.save(&lake).await.unwrap(), "nothing new");
         assert_eq!(lake.requests().puts, 1);
         a.add(chain, 6, &file("dt=2"));
         b.add(chain, 6, &file("dt=3"));
-        assert!(a.save(&lake, &before).await.unwrap());
-        assert!(!b.save(&lake, &before).await.unwrap());
+        assert!(a.save(&lake).await.unwrap());
+        assert!(!b.save(&lake).await.unwrap());
         let newest = Summary::newest(&lake).await.unwrap().unwrap();
         assert!(newest.tables["t"].contains_key(&PartitionPath::parse("dt=2").unwrap()));
         for version in 7..40 {
-            let before = a.clone();
             a.add(chain, version, &file("dt=2"));
-            assert!(a.save(&lake, &before).await.unwrap());
+            assert!(a.save(&lake).await.unwrap());
         }
         assert!(lake.list(closed::SUMMARIES).await.unwrap().len() <= 2 * KEPT as usize);
     }

@@ -4,22 +4,24 @@
 
 use std::collections::BTreeMap;
 
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::inventory::LiveFile;
 use super::objects::{
-    ActionOutcome, Base, DoneRecord, Owner, Plan, PlannedFile, RevisionResult, Started, Vector, Versioned,
-    Why, decode, encode, format,
+    ActionOutcome, Base, DoneRecord, Owner, Plan, RevisionResult, Started, Vector, Versioned, Why, decode,
+    encode, format,
 };
 use super::run::Session;
 use super::stream::GivenUpRange;
 use super::{ActionCall, ActionState, Closer};
 use crate::catalog::{Partition, Switch};
 use crate::clock::EpochMicros;
-use crate::commit::format::{CommittedFile, unreadable};
+use crate::commit::format::unreadable;
 use crate::commit::store::Put;
-use crate::compact::{Compacted, Compaction, Input, Limits, Progress};
+use crate::compact::Progress;
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::naming::closed::{self, CloseObject, ClosePrefix};
-use crate::naming::{ChainKey, data_file};
 use crate::partition::{NULL_PARTITION, PartitionPath};
 use crate::schema::{CloseAction, TableSchema};
 
@@ -113,7 +115,9 @@ pub(super) struct Work<'a> {
 
 /// What a new revision would be made of.
 pub(super) struct Pending<'a> {
-    pub(super) files: Vec<(ChainKey, u64, CommittedFile)>,
+    pub(super) files: Vec<LiveFile>,
+    /// Nothing of it is known to be planned.
+    pub(super) first: bool,
     pub(super) why: Why,
     /// When the partition's period begins.
     pub(super) begins: Option<EpochMicros>,
@@ -133,10 +137,18 @@ impl<'a> Work<'a> {
 
     /// As far as it goes: an unfinished revision to its end, or a new one if files are new.
     pub(super) async fn advance(&self, pending: Pending<'_>) -> Result<Came> {
+        // The put of the plan is the look: it is refused if there is one.
+        if pending.first && !pending.files.is_empty() {
+            let plan = self.plan_of(1, (Vector::default(), None), &pending.files, &pending, pending.begins);
+            if self.put(1, &CloseObject::Plan, &plan).await? == Put::Created {
+                return self.go_on(1, plan, State::default(), &pending.files).await;
+            }
+        }
         let state = self.state().await?;
         let planned = state.planned();
         if planned > 0 && !state.has(planned, &CloseObject::Done) {
-            return self.go_on(planned, state, &pending.files).await;
+            let plan = self.get(planned, &CloseObject::Plan).await?;
+            return self.go_on(planned, plan, state, &pending.files).await;
         }
         let mut vector = Vector::default();
         let mut base = None;
@@ -147,41 +159,54 @@ impl<'a> Work<'a> {
             let RevisionResult { directory, files, committed, removed, .. } = result;
             base = Some(Base { directory, files, committed, removed });
         }
-        let new: Vec<_> = pending.files.iter().filter(|(chain, v, _)| *v > vector.of(chain)).collect();
+        let new: Vec<_> =
+            pending.files.iter().filter(|live| live.version > vector.of(&live.chain)).cloned().collect();
         if new.is_empty() {
             let done_at = state.at(planned, &CloseObject::Done);
             let directory = base.map(|base| base.directory);
             return Ok(Came::AtRest { revision: planned, done_at, vector, directory });
         }
-        new.iter().for_each(|(chain, version, _)| vector.cover(chain, *version));
-        let mut inputs: Vec<_> = new.iter().map(|(_, _, file)| planned_file(file)).collect();
-        inputs.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         let since = match planned {
             0 => pending.begins,
             _ => state.at(planned, &CloseObject::Plan),
         };
+        let (revision, plan) =
+            (planned + 1, self.plan_of(planned + 1, (vector, base), &new, &pending, since));
+        if self.put(revision, &CloseObject::Plan, &plan).await? == Put::Created {
+            return self.go_on(revision, plan, state, &pending.files).await;
+        }
+        // Whose plan it is the next look tells: ours, also if the answer to our put was lost.
+        let plan = self.get(revision, &CloseObject::Plan).await?;
+        self.go_on(revision, plan, self.state().await?, &pending.files).await
+    }
+
+    /// A revision of what the one before holds and of new files.
+    fn plan_of(
+        &self,
+        revision: u32,
+        (mut vector, base): (Vector, Option<Base>),
+        new: &[LiveFile],
+        pending: &Pending<'_>,
+        since: Option<EpochMicros>,
+    ) -> Plan {
+        new.iter().for_each(|live| vector.cover(&live.chain, live.version));
+        let mut inputs: Vec<_> = new.iter().map(|live| live.file.clone()).collect();
+        inputs.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         let given_up = pending.given_up.iter().filter(|batch| since.is_none_or(|since| batch.at > since));
-        let plan = Plan {
+        Plan {
             format: format(),
             owner: self.session.id.to_owned(),
-            why: if planned == 0 { pending.why } else { Why::Late },
+            why: if revision == 1 { pending.why } else { Why::Late },
             vector,
             inputs,
             base,
             given_up: given_up.map(|batch| batch.records).sum(),
-        };
-        // Whose plan it is the next look tells: ours, also if the answer to our put was lost.
-        let _ = self.put(planned + 1, &CloseObject::Plan, &plan).await?;
-        self.go_on(planned + 1, self.state().await?, &pending.files).await
+        }
     }
 
-    async fn go_on(
-        &self,
-        revision: u32,
-        state: State,
-        files: &[(ChainKey, u64, CommittedFile)],
-    ) -> Result<Came> {
-        let plan: Plan = self.get(revision, &CloseObject::Plan).await?;
+    /// The revision to its end. `state` is what there was after the plan was put, or, if this run put
+    /// it, right before: nothing else of the revision can have been there then.
+    async fn go_on(&self, revision: u32, plan: Plan, state: State, files: &[LiveFile]) -> Result<Came> {
         let lease = match self.own(revision, &plan, &state).await? {
             Ownership::Mine(lease) => lease,
             Ownership::Other(nonce) => {
@@ -209,7 +234,7 @@ impl<'a> Work<'a> {
         // From here on an error leaves the lease as it is: a call under way may still take effect.
         self.reconcile(revision, &result).await?;
         let outcomes = self.start_actions(revision, &plan, &result, &state).await?;
-        let superseded = files.iter().any(|(chain, version, _)| *version > plan.vector.of(chain));
+        let superseded = files.iter().any(|live| live.version > plan.vector.of(&live.chain));
         if let Some(ActionOutcome { action, reason: Some(reason), .. }) =
             outcomes.iter().find(|outcome| outcome.run.is_none()).filter(|_| !superseded)
         {
@@ -298,62 +323,16 @@ impl<'a> Work<'a> {
         Ok(Ok(winner))
     }
 
-    async fn compact(&self, revision: u32, plan: &Plan, nonce: &str) -> Result<Progress> {
-        let input = |key, rows, bytes| Input { key, rows, bytes };
-        let base = plan.base.iter().flat_map(|base| {
-            base.files
-                .iter()
-                .map(|file| input(format!("{}/{}", base.directory, file.name), file.rows, file.bytes))
-        });
-        let live = plan.inputs.iter().map(|file| {
-            input(data_file(&self.table.name, self.partition, &file.name), file.rows, file.bytes)
-        });
-        let inputs: Vec<Input> = base.chain(live).collect();
-        let work = closed::compaction_work(&self.table.name, self.partition, revision, nonce);
-        // Bounded memory is that of one compaction.
-        let _one_at_a_time = self.closer.compacting.lock().await;
-        self.session.in_time()?;
-        let compaction = Compaction {
-            schema: self.table,
-            inputs: &inputs,
-            directory: &self.directory(revision, nonce),
-            work: &work,
-            scratch: &self.closer.settings.scratch,
-            limits: Limits::default(),
-            until: self.session.until,
-        };
-        self.closer.compact.run(&self.closer.lake, &*self.closer.clock, &compaction).await
-    }
-
-    fn check(&self, revision: u32, plan: &Plan, compacted: &Compacted) -> Result<()> {
-        let rows: u64 = compacted.files.iter().map(|file| file.rows).sum();
-        let (read, removed, planned) = (compacted.rows_read, compacted.rows_removed, plan.rows());
-        if read == planned && rows + removed == read {
-            return Ok(());
-        }
-        let problem = format!(
-            "commits say {planned} rows, compaction read {read}, wrote {rows} and removed {removed}; the partition stays as it is"
-        );
-        Err(Error::Format {
-            object: self.prefix.object(revision, &CloseObject::Result),
-            problem,
-            retryable: true,
-        })
-    }
-
-    /// The catalog shows the revision, or is made to. Whether it had to be.
-    pub(super) async fn reconcile(&self, revision: u32, result: &RevisionResult) -> Result<bool> {
+    /// The catalog shows the revision, or is made to.
+    async fn reconcile(&self, revision: u32, result: &RevisionResult) -> Result<()> {
         let (table, values) = (&self.table.name, values(self.partition));
-        let entry = self.closer.catalog.partition(table, &values).await?;
-        if entry.as_ref().is_some_and(|entry| shows(entry, revision, &result.directory)) {
-            return Ok(false);
-        }
+        let _turn = turn(&self.closer.switching).await?;
         self.session.still()?;
         let to = Switch { directory: result.directory.clone(), revision };
-        // The result is the only directory of its revision.
+        // The result is the only directory of its revision. What is right is only read.
         let entry = self.closer.catalog.repair_partition(table, &values, &to).await?;
         if shows(&entry, revision, &result.directory) {
-            return Ok(true);
+            return Ok(());
         }
         let problem = format!(
             "revision {revision} is in {}, the catalog shows revision {} in {}",
@@ -384,11 +363,13 @@ impl<'a> Work<'a> {
             let intent = Started { format: format(), action: text.clone(), run: self.session.id.to_owned() };
             let put = self.put(revision, &CloseObject::Action(name), &intent).await?;
             let call = self.call(action, revision, plan, result, put == Put::Exists);
+            let turn = turn(&self.closer.acting).await?;
             self.session.still()?;
             let (run, reason) = match self.closer.actions.start(action, &call).await? {
                 ActionState::Started { run } => (Some(run), None),
                 ActionState::Waiting { reason } | ActionState::Refused { reason } => (None, Some(reason)),
             };
+            drop(turn);
             if let Some(run) = &run {
                 let started = Started { format: format(), action: text.clone(), run: run.clone() };
                 let _ = self.put(revision, &object, &started).await?;
@@ -453,9 +434,13 @@ impl<'a> Work<'a> {
         self.closer.lake.put_if_absent(&self.prefix.object(revision, object), encode(content)?).await
     }
 
-    fn directory(&self, revision: u32, nonce: &str) -> String {
+    pub(super) fn directory(&self, revision: u32, nonce: &str) -> String {
         closed::closed_directory(&self.table.name, self.partition, revision, nonce)
     }
+}
+
+async fn turn(of: &Semaphore) -> Result<SemaphorePermit<'_>> {
+    of.acquire().await.map_err(|e| Error::Internal(e.to_string()))
 }
 
 /// Whether a catalog's entry shows a revision, or a newer one.
@@ -472,8 +457,4 @@ pub(super) fn values(partition: &PartitionPath) -> Vec<String> {
         .into_iter()
         .map(|(_, value)| value.unwrap_or_else(|| NULL_PARTITION.to_owned()))
         .collect()
-}
-
-fn planned_file(file: &CommittedFile) -> PlannedFile {
-    PlannedFile { name: file.name.clone(), rows: file.rows, bytes: file.bytes }
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt};
+use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 use url::Url;
@@ -22,6 +22,8 @@ use crate::error::{Error, Result};
 
 /// Keys of one page of an S3 list.
 const LIST_PAGE: usize = 1_000;
+/// Deletes under way at once.
+const DELETES_AT_ONCE: usize = 32;
 
 /// What a put-if-absent came to.
 #[must_use]
@@ -293,6 +295,12 @@ impl LakeStore {
             };
             self.pause_or_fail("delete", key, failure, &mut pauses).await?;
         }
+    }
+
+    /// Delete objects, many at once.
+    pub async fn delete_all(&self, keys: &[String]) -> Result<()> {
+        let deletes = keys.iter().cloned().map(|key| async move { self.delete(&key).await });
+        stream::iter(deletes).buffer_unordered(DELETES_AT_ONCE).try_collect().await
     }
 
     async fn list_once(

@@ -123,6 +123,12 @@ pub enum Progress {
     },
 }
 
+/// Bytes of memory that a compaction of these inputs may take, about: few for few and small ones, all
+/// of the limit for others. Those that fit into a limit together can go side by side.
+pub fn memory_of(inputs: &[Input], limits: Limits) -> u64 {
+    plan::memory_of(inputs, limits)
+}
+
 /// Do what is left of a compaction, as far as time allows.
 ///
 /// # Errors

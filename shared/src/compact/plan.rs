@@ -8,11 +8,13 @@ use super::load::{self, Unit};
 use super::order::Rules;
 use super::sample::{self, Bounds, Splitter};
 use super::source::{self, Part, wrong};
-use super::{Compaction, FILES_AT_ONCE};
+use super::{Compaction, FILES_AT_ONCE, Input, Limits};
 use crate::columns::Layout;
 use crate::commit::LakeStore;
+use crate::commit::store::Put;
 use crate::error::{Error, Result};
 use crate::naming::compaction::{PLAN, Task};
+use crate::schema::TableSchema;
 
 /// Compressed bytes of inputs that one step reads to part or to hash them.
 pub(super) const GROUP_BYTES: u64 = 128 << 20;
@@ -20,6 +22,10 @@ pub(super) const GROUP_BYTES: u64 = 128 << 20;
 pub(super) const GROUP_FILES: usize = 4_096;
 /// Bytes that decoded rows take for each byte of the inputs, at most, where nobody has looked.
 const EXPANSION: u64 = 12;
+/// Share of the memory that rows may take which are sorted at once.
+const BUCKET_SHARE: u64 = 6;
+/// Bytes of the coders of a step, however few its rows are.
+const ONE_STEP_BYTES: u64 = 2 << 20;
 /// Bytes of a row in a step that looks for copies.
 const KEY_BYTES: u64 = 32;
 /// How much more may be read than there is, if that saves parting the rows first.
@@ -55,8 +61,9 @@ impl Plan {
             Some(bytes) => bytes,
             None => {
                 let plan = Self::make(lake, compaction, layout).await?;
-                let bytes = serde_json::to_vec(&plan).map_err(|e| Error::Internal(e.to_string()))?;
-                let _ = lake.put_if_absent(&key, Bytes::from(bytes)).await?;
+                if plan.pin(lake, compaction).await? == Put::Created {
+                    return Ok(plan);
+                }
                 let gone = || wrong(&key, "it was put and is gone".into());
                 lake.get(&key).await?.ok_or_else(gone)?
             }
@@ -67,6 +74,12 @@ impl Plan {
             return Err(wrong(&key, problem.into()));
         }
         Ok(plan)
+    }
+
+    /// Put it as the plan of all who work on the compaction.
+    pub(super) async fn pin(&self, lake: &LakeStore, compaction: &Compaction<'_>) -> Result<Put> {
+        let bytes = serde_json::to_vec(self).map_err(|e| Error::Internal(e.to_string()))?;
+        lake.put_if_absent(&format!("{}/{PLAN}", compaction.work), Bytes::from(bytes)).await
     }
 
     /// Steps that have to be done before those of the next vector.
@@ -88,10 +101,19 @@ impl Plan {
         self.groups.partition_point(|first| *first <= input) as u32 - 1
     }
 
-    async fn make(lake: &LakeStore, compaction: &Compaction<'_>, layout: &Layout) -> Result<Self> {
+    /// The plan of a compaction that is one step, which needs no look at its inputs.
+    pub(super) fn of_one_step(compaction: &Compaction<'_>) -> Option<Self> {
         let (inputs, schema) = (compaction.inputs, compaction.schema);
-        let bytes: u64 = inputs.iter().map(|input| input.bytes).sum();
-        let mut plan = Self {
+        if decoded_at_most(inputs) > bucket_bytes(compaction.limits) {
+            return None;
+        }
+        let units = inputs.iter().zip(0..).map(|(_, input)| Unit { input, group: None });
+        let (groups, units) = (vec![0, inputs.len() as u32], vec![units.collect()]);
+        Some(Self { groups, units, ..Self::empty(compaction, schema) })
+    }
+
+    fn empty(compaction: &Compaction<'_>, schema: &TableSchema) -> Self {
+        Self {
             format: 1,
             digest: digest(compaction),
             sort: schema.sort.clone(),
@@ -102,19 +124,20 @@ impl Plan {
             splitters: Vec::new(),
             units: Vec::new(),
             parts: vec![0, 1],
-        };
-        let bucket = bucket_bytes(compaction);
-        if bytes.saturating_mul(EXPANSION) <= bucket {
-            plan.groups = vec![0, inputs.len() as u32];
-            plan.units = vec![inputs.iter().zip(0..).map(|(_, input)| Unit { input, group: None }).collect()];
+        }
+    }
+
+    async fn make(lake: &LakeStore, compaction: &Compaction<'_>, layout: &Layout) -> Result<Self> {
+        if let Some(plan) = Self::of_one_step(compaction) {
             return Ok(plan);
         }
+        let mut plan = Self::empty(compaction, compaction.schema);
         let rules = Rules::of(layout, &plan.sort, &plan.dedupe_key)?;
         let units = survey(lake, compaction, layout, &rules).await?;
         plan.cut(compaction, &units);
         let buckets = *plan.parts.last().unwrap_or(&1) as usize;
         if !plan.dedupe_key.is_empty() && buckets > 1 {
-            let rows: u64 = inputs.iter().map(|input| input.rows).sum();
+            let rows: u64 = compaction.inputs.iter().map(|input| input.rows).sum();
             plan.shares = (rows * KEY_BYTES).div_ceil((compaction.limits.memory / 8).max(1)) as u32;
         }
         if plan.sort.is_empty() || buckets == 1 {
@@ -122,7 +145,7 @@ impl Plan {
             return Ok(plan);
         }
         plan.splitters = sample::splitters(lake, compaction, layout, &rules, &units, buckets).await?;
-        plan.choose(&units, bucket);
+        plan.choose(&units, bucket_bytes(compaction.limits));
         Ok(plan)
     }
 
@@ -143,7 +166,7 @@ impl Plan {
         let total: u64 = compaction.inputs.iter().map(|input| input.bytes).sum();
         let decoded: u64 = units.iter().map(|unit| unit.decoded).sum();
         let parts = total.div_ceil(file_bytes(compaction)).max(1);
-        let buckets = decoded.div_ceil(bucket_bytes(compaction).max(1)).max(1).div_ceil(parts);
+        let buckets = decoded.div_ceil(bucket_bytes(compaction.limits).max(1)).max(1).div_ceil(parts);
         self.parts = (0..=parts).map(|part| (part * buckets) as u32).collect();
     }
 
@@ -219,8 +242,21 @@ fn in_order(units: &[Surveyed], buckets: usize) -> Vec<Vec<Unit>> {
 
 /// Bytes of rows that are sorted at once: their buffers grow by doubling, and beside them stand sort
 /// keys, a row group on its way out, and files on their way in.
-pub(super) fn bucket_bytes(compaction: &Compaction<'_>) -> u64 {
-    compaction.limits.memory / 6
+pub(super) fn bucket_bytes(limits: Limits) -> u64 {
+    limits.memory / BUCKET_SHARE
+}
+
+/// Bytes of memory that a compaction of these inputs may take, about.
+pub(super) fn memory_of(inputs: &[Input], limits: Limits) -> u64 {
+    let rows = decoded_at_most(inputs);
+    if rows > bucket_bytes(limits) {
+        return limits.memory;
+    }
+    (ONE_STEP_BYTES + rows * BUCKET_SHARE).min(limits.memory)
+}
+
+fn decoded_at_most(inputs: &[Input]) -> u64 {
+    inputs.iter().map(|input| input.bytes).sum::<u64>().saturating_mul(EXPANSION)
 }
 
 /// Bytes of a file that a part aims at: within the scratch folder.

@@ -66,7 +66,7 @@ pub(super) async fn split(
     group: u32,
 ) -> Result<SplitDone> {
     let losers = Losers::of(lake, compaction.work, plan, &[group]).await?;
-    let most = plan::bucket_bytes(compaction) as usize;
+    let most = plan::bucket_bytes(compaction.limits) as usize;
     let splitting = Splitting { lake, layout, inputs: compaction.inputs, work: compaction.work, group, most };
     splitting.run(plan.group(group), |loaded| Ok(rules.part(loaded, &plan.splitters, &losers))).await
 }

@@ -12,6 +12,7 @@ use super::{Compacted, CompactedFile, Compaction, Progress};
 use crate::clock::{Clock, EpochMicros};
 use crate::columns::Layout;
 use crate::commit::LakeStore;
+use crate::commit::store::Put;
 use crate::error::Result;
 use crate::naming::compaction::{FINISHED, Task};
 
@@ -36,9 +37,19 @@ struct Finished {
     rows_removed: u64,
 }
 
+impl Finished {
+    fn progress(self) -> Progress {
+        let Self { files, rows_read, rows_removed } = self;
+        Progress::Finished(Compacted { files, rows_read, rows_removed })
+    }
+}
+
 impl Steps<'_> {
     /// Do what is left, as far as time allows.
     pub(super) async fn run(&self) -> Result<Progress> {
+        if let Some(finished) = self.at_once().await? {
+            return Ok(finished);
+        }
         let mut pinned: Option<(Plan, Rules)> = None;
         loop {
             let done = self.folder().names().await?;
@@ -59,7 +70,7 @@ impl Steps<'_> {
             let count = all.iter().flatten().filter(|task| is_done(task)).count();
             let stage = all.iter().map(|stage| stage.iter().copied().filter(|task| !is_done(task)));
             let Some(left) = stage.map(Vec::from_iter).find(|left| !left.is_empty()) else {
-                self.unless_finished(self.finish(plan).await).await?;
+                self.unless_finished(self.finish_marked(plan).await).await?;
                 continue;
             };
             // Runners that began at different times begin with different steps.
@@ -72,10 +83,38 @@ impl Steps<'_> {
         }
     }
 
+    /// All of it, where it is one step that nobody has begun: then there is nothing to look for, and
+    /// nothing to leave for others but what came of it.
+    async fn at_once(&self) -> Result<Option<Progress>> {
+        let plan = Plan::of_one_step(self.compaction)
+            .filter(|plan| self.ends(self.clock.now(), plan) <= self.compaction.until);
+        let Some(plan) = plan else { return Ok(None) };
+        if plan.pin(self.lake, self.compaction).await? == Put::Exists {
+            return Ok(None);
+        }
+        let rules = self.rules(&plan)?;
+        let (lake, compaction, layout) = (self.lake, self.compaction, self.layout);
+        let done = part::part(lake, compaction, layout, (&plan, &rules), (0, &[])).await;
+        let finished = match done {
+            Ok(done) => self.finish(&plan, vec![done]).await,
+            Err(error) => Err(error),
+        };
+        match finished {
+            Ok(Some(finished)) => Ok(Some(finished)),
+            // Another runner was faster.
+            Ok(None) => self.finished().await,
+            Err(error) => Ok(Some(self.finished().await?.ok_or(error)?)),
+        }
+    }
+
     async fn plan(&self) -> Result<(Plan, Rules)> {
         let plan = Plan::of(self.lake, self.compaction, self.layout).await?;
-        let rules = Rules::of(self.layout, &plan.sort, &plan.dedupe_key)?;
+        let rules = self.rules(&plan)?;
         Ok((plan, rules))
+    }
+
+    fn rules(&self, plan: &Plan) -> Result<Rules> {
+        Rules::of(self.layout, &plan.sort, &plan.dedupe_key)
     }
 
     /// An error is none if another runner has finished meanwhile, and deleted what this one was at.
@@ -101,23 +140,31 @@ impl Steps<'_> {
             Task::Losers(share) => copies::losers(lake, compaction.work, plan, share).await,
             Task::Split(group) => {
                 let done = split::split(lake, compaction, layout, (plan, rules), group).await?;
-                self.folder().put(&task.marker(), &done).await
+                self.folder().put(&task.marker(), &done).await.map(drop)
             }
             Task::Part(number) => {
                 let splits = self.splits(plan).await?;
                 let done = part::part(lake, compaction, layout, (plan, rules), (number, &splits)).await?;
-                self.folder().put(&task.marker(), &done).await
+                self.folder().put(&task.marker(), &done).await.map(drop)
             }
         }
     }
 
-    /// All steps are done: count, keep the sum of it, delete the rest.
-    async fn finish(&self, plan: &Plan) -> Result<()> {
+    async fn finish_marked(&self, plan: &Plan) -> Result<()> {
+        let mut parts = Vec::new();
+        for number in 0..plan.parts.len() as u32 - 1 {
+            parts.push(self.folder().marked(Task::Part(number)).await?);
+        }
+        self.finish(plan, parts).await.map(drop)
+    }
+
+    /// All steps are done: count, and keep the sum of it. None if another runner has kept his.
+    async fn finish(&self, plan: &Plan, parts: Vec<PartDone>) -> Result<Option<Progress>> {
         let directory = self.compaction.directory;
         let splits = self.splits(plan).await?;
         let (mut files, mut read, mut removed) = (Vec::new(), 0, 0);
-        for number in 0..plan.parts.len() as u32 - 1 {
-            let done: PartDone = self.folder().marked(Task::Part(number)).await?;
+        for (done, number) in parts.into_iter().zip(0..) {
+            let number: u32 = number;
             let written: u64 = done.files.iter().map(|file| file.rows).sum();
             if written + done.rows_removed != done.rows_read {
                 let what = format!("part {number}");
@@ -144,14 +191,14 @@ impl Steps<'_> {
                 return Err(rows_differ(directory, "copies by weir.dedupe_key", losers, removed));
             }
         }
-        self.folder().put(FINISHED, &Finished { files, rows_read: read, rows_removed: removed }).await
+        let finished = Finished { files, rows_read: read, rows_removed: removed };
+        let put = self.folder().put(FINISHED, &finished).await?;
+        Ok((put == Put::Created).then(|| finished.progress()))
     }
 
     async fn finished(&self) -> Result<Option<Progress>> {
         let finished: Option<Finished> = self.folder().get(FINISHED).await?;
-        Ok(finished.map(|Finished { files, rows_read, rows_removed }| {
-            Progress::Finished(Compacted { files, rows_read, rows_removed })
-        }))
+        Ok(finished.map(Finished::progress))
     }
 
     fn folder(&self) -> WorkFolder<'_> {

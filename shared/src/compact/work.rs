@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::source::wrong;
 use crate::commit::LakeStore;
+use crate::commit::store::Put;
 use crate::error::{Error, Result};
 use crate::naming::compaction::{Task, is_temporary};
 
@@ -45,10 +46,9 @@ impl WorkFolder<'_> {
     }
 
     /// Leave an object. The first one stands: the others did the same.
-    pub(super) async fn put(&self, name: &str, value: &impl Serialize) -> Result<()> {
+    pub(super) async fn put(&self, name: &str, value: &impl Serialize) -> Result<Put> {
         let bytes = serde_json::to_vec(value).map_err(|e| Error::Internal(e.to_string()))?;
-        let _ = self.lake.put_if_absent(&format!("{}/{name}", self.path), Bytes::from(bytes)).await?;
-        Ok(())
+        self.lake.put_if_absent(&format!("{}/{name}", self.path), Bytes::from(bytes)).await
     }
 
     /// Delete what steps left for each other; whoever wakes up late and leaves more finds that it is

@@ -9,8 +9,9 @@ use weir::commit::{LakeStore, PositionSet};
 use weir::naming::closed::{CloseObject, ClosePrefix};
 use weir::naming::{ChainKey, LogEntry};
 
+use super::broken::{Broken, Violation};
 use super::parts::{SHARD, STREAM};
-use super::world::{Broken, HOUR, LATENESS, Process, TABLE, Violation, World, now, partition, values};
+use super::world::{HOUR, LATENESS, Process, TABLE, World, now, partition, values};
 
 /// What a reader that follows the catalog got.
 pub(crate) struct Seen {
@@ -26,12 +27,11 @@ fn broken<T>(invariant: &'static str, what: String) -> Result<T, Violation> {
 
 impl World {
     /// Record → version and hour, of all commits.
-    pub(crate) fn committed(&self) -> BTreeMap<u64, (u64, i64)> {
+    pub(crate) fn committed(&mut self) -> BTreeMap<u64, (u64, i64)> {
         let objects = self.objects.lock().unwrap();
         let chain = ChainKey { stream: STREAM.into(), shard: SHARD.into() };
         let records = self.clicks.records.lock().unwrap();
-        let mut found = BTreeMap::new();
-        for version in 1.. {
+        for version in self.versions + 1.. {
             let key = chain.object(LogEntry::Commit(version));
             let Some((bytes, _)) = objects.objects.get(&key) else { break };
             let PositionSet::Exact(numbers) = Commit::decode(&key, bytes).unwrap().set(&key).unwrap() else {
@@ -39,10 +39,11 @@ impl World {
             };
             for number in numbers {
                 let number = number.as_u64().unwrap();
-                found.insert(number, (version, records[number as usize - 1].hour));
+                self.commits.insert(number, (version, records[number as usize - 1].hour));
             }
+            self.versions = version;
         }
-        found
+        self.commits.clone()
     }
 
     fn plan(&self, hour: i64, revision: u32) -> Option<Plan> {

@@ -2,6 +2,7 @@
 //! Deterministic simulation of close: one seed, one world (docs/COMMIT_PROTOCOL.md, 'How it is
 //! tested'). Attempts commit late and on time, closers run side by side, die at every call, sleep and
 //! wake up, calls land late, answers are lost, the catalog has no conditions and a foreign writer.
+mod broken;
 mod driver;
 mod judge;
 mod parts;
@@ -11,8 +12,9 @@ mod world;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use broken::{Broken, Violation};
 use weir_tests::place::setting;
-use world::{Broken, Failed, Stats, Violation, World};
+use world::{Failed, Stats, World};
 
 /// Worlds of the ordinary test command.
 const SEEDS: u64 = 16;
@@ -71,8 +73,16 @@ fn closed_partitions_are_exact_in_thirty_thousand_worlds() {
 }
 
 /// The rule that is left out, and as what that must show.
-const RULES: [(Broken, &[&str]); 3] =
-    [(Broken::PlanPinsNothing, &["C4", "C7"]), (Broken::NoOwner, &["C4", "C6"]), (Broken::NoMarker, &["C6"])];
+const RULES: [(Broken, &[&str]); 8] = [
+    (Broken::PlanPinsNothing, &["C4", "C7"]),
+    (Broken::NoOwner, &["C4", "C6"]),
+    (Broken::NoMarker, &["C6"]),
+    (Broken::ResultNamesOneself, &["C4", "C7"]),
+    (Broken::SharedDirectory, &["C4", "C7"]),
+    (Broken::CollectByPrefix, &["C4", "C7"]),
+    (Broken::NoGrace, &["C4"]),
+    (Broken::BaseIsLive, &["C4", "C7"]),
+];
 
 #[test]
 fn each_rule_of_close_that_is_left_out_is_missed() {

@@ -1,6 +1,7 @@
 //! What the closers of a world are given: a stream that never forgets, a compactor of texts, services
 //! with and without a token.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -9,12 +10,13 @@ use bytes::Bytes;
 use weir::Result;
 use weir::clock::{Clock, EpochMicros};
 use weir::close::{ActionCall, ActionState, Actions, Compact, Look, Shards, Stream, StreamShard};
-use weir::commit::LakeStore;
+use weir::commit::{Built, BuiltFile, LakeStore, PositionSet, ShardWriter};
 use weir::compact::{Compacted, CompactedFile, Compaction, Progress};
-use weir::record::SequenceNumber;
+use weir::record::{RecordId, SequenceNumber, Shard};
 use weir::schema::CloseAction;
 
 use super::store::Shared;
+use super::world::{Ended, TABLE, partition};
 
 pub(crate) const STREAM: &str = "clicks-00000000";
 pub(crate) const SHARD: &str = "0";
@@ -119,4 +121,30 @@ pub(crate) async fn start(
         lake.clone().with_retry(weir::commit::store::Retry { tries: 1, pause: std::time::Duration::ZERO });
     let _ = once.put_if_absent(&format!("{runs}/{run}"), Bytes::from_static(b"run")).await?;
     Ok(ActionState::Started { run })
+}
+
+/// An attempt of the deployed code: rows of an hour are one file.
+pub(crate) async fn ingest(lake: LakeStore, id: u64, batch: Vec<(u64, i64)>) -> Ended {
+    let shard = Shard { stream: STREAM.into(), stream_key: STREAM.into(), shard: SHARD.into() };
+    let positions: PositionSet = batch.iter().map(|(number, _)| SequenceNumber::from(*number)).collect();
+    let mut build = |wanted: &PositionSet| {
+        let mut hours: BTreeMap<i64, Vec<u64>> = BTreeMap::new();
+        for (number, hour) in batch.iter().filter(|(number, _)| wanted.contains((*number).into())) {
+            hours.entry(*hour).or_default().push(*number);
+        }
+        let files = hours.into_iter().map(|(hour, numbers)| BuiltFile {
+            table: TABLE.into(),
+            partition: partition(hour),
+            quarantine: false,
+            first: RecordId { sequence: numbers[0].into(), subsequence: 0 },
+            bytes: Bytes::from(numbers.iter().map(|n| format!("{n}\n")).collect::<String>()),
+            rows: numbers.len() as u64,
+            schema_version: "1".into(),
+        });
+        Ok(Built { files: files.collect(), covers: wanted.clone() })
+    };
+    let last = batch.last().map_or(0, |(number, _)| *number);
+    let mut writer = ShardWriter::new(lake, shard);
+    let outcome = writer.commit(&positions, EpochMicros(0), &format!("attempt-{id}"), &mut build).await;
+    Ended::Ingest { last, committed: outcome.is_ok() }
 }

@@ -39,9 +39,10 @@ impl Call {
     pub(crate) fn mutates(&self) -> bool {
         matches!(self, Call::Put { .. } | Call::Delete { .. })
     }
-    /// A call after which a late closer does harm: of the catalog, or of a service.
-    pub(crate) fn reaches_out(&self) -> bool {
-        matches!(self, Call::Put { key, .. } if key.starts_with("_weir/catalog/") || key.starts_with("service/"))
+    /// A call by which a late closer could do harm: of the catalog, of a service, or that says who won.
+    pub(crate) fn matters_late(&self) -> bool {
+        let Call::Put { key, .. } = self else { return false };
+        key.starts_with("_weir/catalog/") || key.starts_with("service/") || key.ends_with("/result")
     }
 }
 

@@ -10,19 +10,18 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
 use weir::catalog::{FolderCatalog, apply, plan_apply};
 use weir::clock::{Clock, EpochMicros};
 use weir::close::{Closer, Run, Settings};
+use weir::commit::LakeStore;
 use weir::commit::store::Retry;
-use weir::commit::{Built, BuiltFile, LakeStore, PositionSet, ShardWriter};
 use weir::partition::PartitionPath;
-use weir::record::{RecordId, SequenceNumber, Shard};
 use weir::schema::TableInput;
 
+use super::broken::{Broken, Violation};
 use super::driver::Driver;
 use super::judge::{Seen, read};
-use super::parts::{Clicks, Lines, Record, SHARD, STREAM, Services};
+use super::parts::{Clicks, Lines, Record, Services, ingest};
 use super::random::Random;
 use super::store::{Answer, Call, ProcessStore, Shared};
 
@@ -34,26 +33,13 @@ pub(crate) const LATENESS: i64 = 600 * SECOND;
 const LIFE: i64 = 15 * 60 * SECOND;
 const LAND: i64 = 60 * SECOND;
 const READ: i64 = 1_800 * SECOND;
+/// How long superseded files stay: longer than a query, what is under way, and a sleep.
+const GRACE: i64 = 3_600 * SECOND;
+const GRACE_OF_SLEEPERS: i64 = 8 * HOUR;
+const LONGEST_SLEEP: i64 = 6 * HOUR;
 const FIRST_HOUR: i64 = 10;
 
-/// What is broken on purpose: the rows on close of 'What breaks without each rule'.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Broken {
-    Nothing,
-    /// The driver in place of the library, with every rule kept.
-    DrivenByTheRules,
-    PlanPinsNothing,
-    NoOwner,
-    NoMarker,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Violation {
-    pub(crate) invariant: &'static str,
-    pub(crate) what: String,
-}
-
-enum Ended {
+pub(crate) enum Ended {
     Ingest { last: u64, committed: bool },
     Closer,
     Reader(Option<Seen>),
@@ -65,6 +51,8 @@ pub(crate) struct Process {
     future: Pin<Box<dyn Future<Output = Ended>>>,
     began: i64,
     frozen_until: i64,
+    /// The call before which it did last.
+    slept_before: u64,
     reader: bool,
     /// Rows committed when it began.
     pub(crate) must: BTreeSet<u64>,
@@ -96,6 +84,9 @@ pub(crate) struct World {
     token: bool,
     pub(crate) stats: Stats,
     pub(crate) seen: BTreeMap<i64, u32>,
+    /// Versions that are read, and what they list.
+    pub(crate) versions: u64,
+    pub(crate) commits: BTreeMap<u64, (u64, i64)>,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -119,7 +110,7 @@ impl World {
         let objects = Shared::default();
         objects.lock().unwrap().now = FIRST_HOUR * HOUR;
         let clicks = Clicks { objects: objects.clone(), ..Clicks::default() };
-        let sleepers = random.chance(25) && matches!(broken, Broken::Nothing | Broken::DrivenByTheRules);
+        let sleepers = broken.needs_sleepers() || random.chance(25) && broken.allows_sleepers();
         let token = sleepers || random.chance(30) && broken != Broken::NoMarker;
         let world = Self {
             broken,
@@ -135,6 +126,8 @@ impl World {
             token,
             stats: Stats::default(),
             seen: BTreeMap::new(),
+            versions: 0,
+            commits: BTreeMap::new(),
         };
         let table = serde_json::json!({
             "Name": TABLE,
@@ -167,6 +160,10 @@ impl World {
 
     fn now(&self) -> i64 {
         self.objects.lock().unwrap().now
+    }
+
+    fn grace(&self) -> i64 {
+        if self.sleepers { GRACE_OF_SLEEPERS } else { GRACE }
     }
 
     /// Live, come to rest, and be judged.
@@ -259,6 +256,7 @@ impl World {
             future: Box::pin(future),
             began,
             frozen_until: 0,
+            slept_before: 0,
             reader,
             must,
             floor,
@@ -274,6 +272,7 @@ impl World {
             let lines = Lines { process: id, calls: AtomicU64::new(0) };
             let mut settings = Settings::new("unused".into());
             settings.margin = Duration::ZERO;
+            settings.grace = Duration::from_micros(self.grace() as u64);
             let clock = Arc::new(WorldClock(self.objects.clone()));
             let closer = Closer::new(
                 (lake, Arc::new(catalog)),
@@ -293,7 +292,8 @@ impl World {
         let now = self.now();
         let over: BTreeSet<i64> = self.clicks.records.lock().unwrap().iter().map(|r| r.hour).collect();
         let over: Vec<i64> = over.into_iter().filter(|hour| (hour + 1) * HOUR + LATENESS <= now).collect();
-        let driver = Driver { lake, catalog, process: id, now, token: self.token, broken: self.broken };
+        let (grace, token, broken) = (self.grace(), self.token, self.broken);
+        let driver = Driver { lake, catalog, process: id, now, grace, token, broken };
         self.spawn(id, false, async move {
             for hour in over {
                 let _ = driver.run(&partition(hour)).await;
@@ -360,10 +360,11 @@ impl World {
         if !waiting.is_empty() {
             let call_id = self.random.pick(&waiting);
             let call = self.objects.lock().unwrap().call(call_id).unwrap();
-            if faults && call.reaches_out() && self.random.chance(15) {
-                let longest = if self.sleepers { 6 * HOUR } else { LIFE };
-                self.processes[at].frozen_until =
-                    now + self.random.below((longest / SECOND) as usize) as i64 * SECOND;
+            let slept = self.processes[at].slept_before == call_id;
+            if faults && !slept && call.matters_late() && self.random.chance(15) {
+                let longest = if self.sleepers { LONGEST_SLEEP } else { LIFE };
+                let until = now + self.random.below((longest / SECOND) as usize) as i64 * SECOND;
+                (self.processes[at].frozen_until, self.processes[at].slept_before) = (until, call_id);
                 return Ok(());
             }
             let fate = if faults && !reader { self.random.below(200) } else { 200 };
@@ -440,32 +441,6 @@ impl World {
         }
         Ok(())
     }
-}
-
-/// An attempt of the deployed code: rows of an hour are one file.
-async fn ingest(lake: LakeStore, id: u64, batch: Vec<(u64, i64)>) -> Ended {
-    let shard = Shard { stream: STREAM.into(), stream_key: STREAM.into(), shard: SHARD.into() };
-    let positions: PositionSet = batch.iter().map(|(number, _)| SequenceNumber::from(*number)).collect();
-    let mut build = |wanted: &PositionSet| {
-        let mut hours: BTreeMap<i64, Vec<u64>> = BTreeMap::new();
-        for (number, hour) in batch.iter().filter(|(number, _)| wanted.contains((*number).into())) {
-            hours.entry(*hour).or_default().push(*number);
-        }
-        let files = hours.into_iter().map(|(hour, numbers)| BuiltFile {
-            table: TABLE.into(),
-            partition: partition(hour),
-            quarantine: false,
-            first: RecordId { sequence: numbers[0].into(), subsequence: 0 },
-            bytes: Bytes::from(numbers.iter().map(|n| format!("{n}\n")).collect::<String>()),
-            rows: numbers.len() as u64,
-            schema_version: "1".into(),
-        });
-        Ok(Built { files: files.collect(), covers: wanted.clone() })
-    };
-    let last = batch.last().map_or(0, |(number, _)| *number);
-    let mut writer = ShardWriter::new(lake, shard);
-    let outcome = writer.commit(&positions, EpochMicros(0), &format!("attempt-{id}"), &mut build).await;
-    Ended::Ingest { last, committed: outcome.is_ok() }
 }
 
 /// A future whose calls are all answered at once.

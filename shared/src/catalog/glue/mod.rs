@@ -27,7 +27,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::Catalog;
-use super::partition::{Partition, Switch};
+use super::partition::{Partition, SameRevision, Switch};
 use crate::clock::{Clock, EpochMicros};
 use crate::error::{Error, Result};
 use crate::schema::{TableInput, TableSchema};
@@ -280,9 +280,23 @@ impl Catalog for GlueCatalog {
         Ok(self.entry(table, values).await?.as_ref().map(convert::partition_from))
     }
 
+    async fn partitions_of(&self, table: &str, asked: &[Vec<String>]) -> Result<Vec<Partition>> {
+        self.existing(table).await?;
+        self.asked(table, asked).await
+    }
+
+    fn entries_a_request(&self) -> usize {
+        partitions::ASKED
+    }
+
     async fn switch_partition(&self, table: &str, values: &[String], to: &Switch) -> Result<Partition> {
         let known = self.existing(table).await?;
-        self.switch(&self.placed(&known.definition)?, values, to).await
+        self.switch(&self.placed(&known.definition)?, values, (to, SameRevision::Stays)).await
+    }
+
+    async fn repair_partition(&self, table: &str, values: &[String], to: &Switch) -> Result<Partition> {
+        let known = self.existing(table).await?;
+        self.switch(&self.placed(&known.definition)?, values, (to, SameRevision::OnlyInItsPlace)).await
     }
 
     async fn table(&self, table: &str) -> Result<Arc<TableSchema>> {

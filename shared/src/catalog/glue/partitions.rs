@@ -11,7 +11,7 @@ use aws_sdk_glue::types as glue;
 use super::failure::{code, failed, is_passing, item_failed};
 use super::{GlueCatalog, client, convert};
 use crate::catalog::REVISION;
-use crate::catalog::partition::{Partition, Switch};
+use crate::catalog::partition::{Partition, SameRevision, Switch};
 use crate::error::{Error, Result};
 use crate::schema::{TableInput, TableSchema};
 
@@ -19,6 +19,8 @@ use crate::schema::{TableInput, TableSchema};
 const MAX_BATCH: usize = 100;
 /// Partitions of one page: the service's own most.
 const PAGE: i32 = 1_000;
+/// Partitions of one `BatchGetPartition`, which carries the columns of each: the service takes twice as many.
+pub(super) const ASKED: usize = 500;
 /// Tries at what an answer says of single partitions, and at a switch.
 const TRIES: u32 = 6;
 /// Before the second try; doubles.
@@ -175,6 +177,58 @@ impl GlueCatalog {
         }
     }
 
+    /// Entries by their values, as far as there are any.
+    pub(super) async fn asked(&self, table: &str, asked: &[Vec<String>]) -> Result<Vec<Partition>> {
+        let mut found = Vec::new();
+        for batch in asked.chunks(ASKED) {
+            let (mut wanted, mut in_vain) = (batch.to_vec(), 0);
+            while !wanted.is_empty() {
+                let (there, again) = self.asked_once(table, &wanted).await?;
+                found.extend(there);
+                if again.len() >= wanted.len() {
+                    in_vain += 1;
+                    if in_vain >= TRIES {
+                        let said = ("InternalServiceException", "it leaves partitions out of its answers");
+                        let object = self.object(table);
+                        return Err(item_failed(
+                            "get partitions of",
+                            &object,
+                            "glue:BatchGetPartition",
+                            said,
+                        ));
+                    }
+                    self.pause(in_vain, &again).await;
+                }
+                wanted = again;
+            }
+        }
+        Ok(found)
+    }
+
+    /// What is there, and what was not looked at.
+    async fn asked_once(
+        &self,
+        table: &str,
+        wanted: &[Vec<String>],
+    ) -> Result<(Vec<Partition>, Vec<Vec<String>>)> {
+        let keys = wanted.iter().map(|values| {
+            let key = glue::PartitionValueList::builder().set_values(Some(values.clone())).build();
+            key.map_err(|e| Error::Internal(e.to_string()))
+        });
+        let request = self
+            .client
+            .get()?
+            .batch_get_partition()
+            .database_name(&self.database)
+            .table_name(table)
+            .set_partitions_to_get(Some(keys.collect::<Result<_>>()?));
+        let answer = request.send().await;
+        let answer = answer
+            .map_err(|e| failed("get partitions of", &self.object(table), "glue:BatchGetPartition", &e))?;
+        let again = answer.unprocessed_keys().iter().map(|key| key.values().to_vec()).collect();
+        Ok((answer.partitions().iter().map(convert::partition_from).collect(), again))
+    }
+
     pub(super) async fn entry(&self, table: &str, values: &[String]) -> Result<Option<glue::Partition>> {
         let request = self
             .client
@@ -200,16 +254,17 @@ impl GlueCatalog {
         &self,
         table: &TableInput,
         values: &[String],
-        to: &Switch,
+        (to, same): (&Switch, SameRevision),
     ) -> Result<Partition> {
         let object = format!("{} {values:?}", self.object(&table.name));
+        let stays = |read: &Partition| same.stays(read, to);
         let mut last = None;
         for attempt in 1..=TRIES {
             match self.entry(&table.name, values).await? {
                 None => _ = self.create(table, std::slice::from_ref(&values.to_vec())).await?,
                 Some(entry) => {
                     let read = convert::partition_from(&entry);
-                    if read.revision() >= to.revision {
+                    if stays(&read) {
                         return Ok(read);
                     }
                     match self.update(table, vec![switched(&entry, &self.lake, to)]).await {
@@ -223,7 +278,7 @@ impl GlueCatalog {
             }
         }
         if let Some(read) = self.entry(&table.name, values).await?.as_ref().map(convert::partition_from)
-            && read.revision() >= to.revision
+            && stays(&read)
         {
             return Ok(read);
         }
@@ -295,7 +350,7 @@ fn live(table: &TableInput, values: &[String]) -> Result<glue::PartitionInput> {
 fn switched(entry: &glue::Partition, lake: &str, to: &Switch) -> glue::PartitionInput {
     let mut input = convert::partition_input(entry);
     let mut storage = input.storage_descriptor.unwrap_or_else(|| glue::StorageDescriptor::builder().build());
-    storage.location = Some(format!("{lake}/{}/", to.directory));
+    storage.location = Some(to.location(lake));
     input.storage_descriptor = Some(storage);
     let parameters = input.parameters.get_or_insert_default();
     parameters.insert(REVISION.to_owned(), to.revision.to_string());

@@ -180,7 +180,7 @@ impl Closer {
                 Err(error) => (Err(error), None),
                 Ok(mut view) => {
                     let before = view.chain.number();
-                    let late = session.in_time().is_err();
+                    let late = session.is_over();
                     report.out_of_time |= late;
                     let kept = match paused || late {
                         true => Ok(None),
@@ -306,7 +306,7 @@ impl Closer {
         if let Some(result) = get::<StateResult>(&self.lake, name, state).await? {
             return Ok(Ok(result));
         }
-        if session.in_time().is_err() {
+        if session.is_over() {
             return Ok(Err(format!("no time was left for state {state}")));
         }
         let schema = self.view_table(view).await?;

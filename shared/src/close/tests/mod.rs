@@ -2,4 +2,6 @@ mod cost;
 mod current;
 mod dated;
 mod lifecycle;
+mod scale;
+mod slow;
 mod world;

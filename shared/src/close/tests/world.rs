@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde_json::json;
 
+use super::slow::Requests;
 use crate::catalog::{Catalog, FolderCatalog, apply, plan_apply};
 use crate::clock::{Clock, EpochMicros, ManualClock};
 use crate::close::*;
@@ -38,6 +39,8 @@ pub(super) struct Clicks {
     pub(super) asked: Mutex<u64>,
     pub(super) given_up: Mutex<Vec<GivenUpRange>>,
     pub(super) held_back: Mutex<Option<std::time::Duration>>,
+    /// Each question is two of these.
+    pub(super) requests: Mutex<Option<Requests>>,
 }
 
 #[async_trait]
@@ -52,6 +55,11 @@ impl Stream for Clicks {
     }
     async fn first_after(&self, shard: &str, _after: Option<SequenceNumber>) -> Result<Look> {
         *self.asked.lock().unwrap() += 1;
+        let slow = self.requests.lock().unwrap().clone();
+        if let Some(requests) = slow {
+            requests.answered().await;
+            requests.answered().await;
+        }
         let at = EpochMicros(*self.now.lock().unwrap());
         match self.shards.lock().unwrap()[shard].1 {
             Answer::Waits(arrived) => Ok(Look::Record { arrived: EpochMicros(arrived) }),
@@ -106,7 +114,16 @@ impl Actions for Services {
     }
 }
 
+/// What the files of commits hold.
+pub(super) enum Content {
+    /// Two lines each, which say what they are; [`Join`] compacts them.
+    Lines,
+    /// This Parquet file, of so many rows.
+    Parquet(Bytes, u64),
+}
+
 pub(super) struct World {
+    pub(super) content: Content,
     pub(super) lake: LakeStore,
     pub(super) catalog: Arc<FolderCatalog>,
     pub(super) clicks: Arc<Clicks>,
@@ -125,11 +142,18 @@ pub(super) fn partition(hour: i64) -> PartitionPath {
 impl World {
     /// A table whose partitions wait ten minutes, and shards that hold nothing.
     pub(super) async fn new(shards: usize) -> Self {
-        let lake = LakeStore::open("memory:///", &[]).unwrap();
+        Self::over(LakeStore::open("memory:///", &[]).unwrap(), shards, &[]).await
+    }
+
+    /// The same in another lake, with more columns.
+    pub(super) async fn over(lake: LakeStore, shards: usize, columns: &[(&str, &str)]) -> Self {
         let catalog = Arc::new(FolderCatalog::new(lake.object_store(), "".into(), "memory:///"));
+        let mut all =
+            vec![json!({"Name": "ts", "Type": "timestamp", "Parameters": {"weir.required": "true"}})];
+        all.extend(columns.iter().map(|(name, ty)| json!({"Name": name, "Type": ty})));
         let table = json!({
             "Name": "t",
-            "StorageDescriptor": {"Columns": [{"Name": "ts", "Type": "timestamp", "Parameters": {"weir.required": "true"}}]},
+            "StorageDescriptor": {"Columns": all},
             "PartitionKeys": [{"Name": "hour", "Type": "string"}],
             "Parameters": {"weir.partition.hour": "hour(ts)", "weir.event_time": "ts", "weir.allowed_lateness": "10m", "weir.on_close": "event"}
         });
@@ -142,7 +166,8 @@ impl World {
         let mut settings = Settings::new("unused".into());
         settings.margin = std::time::Duration::ZERO;
         let services = Arc::new(Services::default());
-        Self { lake, catalog, clicks, services, settings, writers: BTreeMap::new(), runs: 0, rows: 0 }
+        let (content, writers) = (Content::Lines, BTreeMap::new());
+        Self { content, lake, catalog, clicks, services, settings, writers, runs: 0, rows: 0 }
     }
 
     pub(super) fn at(&self, now: i64) {
@@ -162,14 +187,18 @@ impl World {
         self.rows += 1;
         let first: SequenceNumber = self.rows.into();
         let row = self.rows;
+        let file = |hour: i64| match &self.content {
+            Content::Lines => (Bytes::from(format!("{row}.{hour}.a\n{row}.{hour}.b\n")), 2),
+            Content::Parquet(bytes, rows) => (bytes.clone(), *rows),
+        };
         let mut build = |wanted: &PositionSet| {
-            let files = hours.iter().map(|hour| BuiltFile {
+            let files = hours.iter().map(|hour| (hour, file(*hour))).map(|(hour, (bytes, rows))| BuiltFile {
                 table: "t".into(),
                 partition: partition(*hour),
                 quarantine: false,
                 first: RecordId { sequence: first, subsequence: 0 },
-                bytes: Bytes::from(format!("{row}.{hour}.a\n{row}.{hour}.b\n")),
-                rows: 2,
+                bytes,
+                rows,
                 schema_version: "1".into(),
             });
             Ok(Built { files: files.collect(), covers: wanted.clone() })
@@ -179,10 +208,14 @@ impl World {
     }
 
     pub(super) fn closer(&self) -> Closer {
+        let compact: Arc<dyn Compact> = match self.content {
+            Content::Lines => Arc::new(Join),
+            Content::Parquet(..) => Arc::new(StreamingCompact),
+        };
         Closer::new(
             (self.lake.clone(), self.catalog.clone()),
             vec![self.clicks.clone()],
-            (Arc::new(Join), self.services.clone()),
+            (compact, self.services.clone()),
             Arc::new(ManualClock::at(EpochMicros(0))),
             self.settings.clone(),
         )
@@ -194,7 +227,7 @@ impl World {
 
     pub(super) async fn run_only(&mut self, only: Option<(String, Option<PartitionPath>)>) -> Report {
         self.runs += 1;
-        let run = Run { id: format!("run{}", self.runs), until: EpochMicros(1), only };
+        let run = Run { id: format!("run{}", self.runs), until: EpochMicros(600_000_000), only };
         self.closer().run(&run).await.unwrap()
     }
 

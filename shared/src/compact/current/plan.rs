@@ -32,7 +32,7 @@ impl FoldPlan {
         let plan = match found {
             Some(plan) => plan,
             None => {
-                folder.put(PLAN, &Self::make(fold)).await?;
+                let _ = folder.put(PLAN, &Self::make(fold)).await?;
                 let gone = || wrong(&format!("{}/{PLAN}", folder.path), "it was put and is gone".into());
                 folder.get(PLAN).await?.ok_or_else(gone)?
             }

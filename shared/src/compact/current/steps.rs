@@ -104,12 +104,12 @@ impl<'a> Steps<'a> {
                     let parted = last::parted(loaded, places, plan.parts);
                     parted.map_err(|problem| wrong(self.fold.work, problem))
                 });
-                self.folder.put(&task.marker(), &parted.await?).await
+                self.folder.put(&task.marker(), &parted.await?).await.map(drop)
             }
             Task::Part(part) => {
                 let splits = self.splits(plan).await?;
                 let done = part::part(self.lake, &self.tables, (part, plan.parts), &splits).await?;
-                self.folder.put(&task.marker(), &done).await
+                self.folder.put(&task.marker(), &done).await.map(drop)
             }
             Task::Keys(_) | Task::Losers(_) => Ok(()),
         }
@@ -137,7 +137,7 @@ impl<'a> Steps<'a> {
             first.files = self.tables.without_rows(self.lake).await?.files;
         }
         let (directory, removed) = (self.fold.directory.to_owned(), self.fold.removed.to_owned());
-        self.folder.put(FINISHED, &StateFiles { directory, removed, parts }).await
+        self.folder.put(FINISHED, &StateFiles { directory, removed, parts }).await.map(drop)
     }
 
     async fn finished(&self) -> Result<Option<StateFiles>> {

@@ -153,6 +153,44 @@ async fn a_switch_changes_location_and_revision_alone_and_never_goes_back() {
 }
 
 #[tokio::test]
+async fn entries_are_asked_for_by_their_values_many_a_call() {
+    let (address, service) = world(&applied_table()).start();
+    let (catalog, _) = catalog(&address);
+    catalog.register_partitions("t", &days(250)).await.unwrap();
+    let mut asked = days(600);
+    asked.retain(|values| values[0].as_str() >= "d0100");
+    let mut found = catalog.partitions_of("t", &asked).await.unwrap();
+    found.sort_by(|a, b| a.values.cmp(&b.values));
+    assert_eq!(found, catalog.partitions("t").await.unwrap()[100..]);
+    // The service answers for 80 at a time.
+    assert_eq!(service.lock().unwrap().count("BatchGetPartition"), 7);
+    assert!(catalog.partitions_of("t", &[]).await.unwrap().is_empty());
+    let denied = Fault::Refuse("AccessDeniedException");
+    service.lock().unwrap().faults.insert("BatchGetPartition", vec![denied]);
+    let error = catalog.partitions_of("t", &asked).await.unwrap_err();
+    assert!(std::error::Error::source(&error).unwrap().to_string().contains("allow glue:BatchGetPartition"));
+}
+
+#[tokio::test]
+async fn the_right_revision_in_a_wrong_place_is_repaired_by_who_knows_the_place() {
+    let mut service = world(&applied_table());
+    service.partitions.insert(
+        vec!["d0000".into()],
+        json!({"Values": ["d0000"],
+        "StorageDescriptor": {"Location": "s3://b/lake/t/live/dt=d0000/"}, "Parameters": {REVISION: "2"}}),
+    );
+    let (address, _) = service.start();
+    let (catalog, _) = catalog(&address);
+    let values = ["d0000".to_owned()];
+    let read = catalog.switch_partition("t", &values, &to(2)).await.unwrap();
+    assert_eq!(read.storage_descriptor.location, "s3://b/lake/t/live/dt=d0000/");
+    let read = catalog.repair_partition("t", &values, &to(2)).await.unwrap();
+    assert_eq!(read.storage_descriptor.location, "s3://b/lake/t/closed/dt=d0000/r0002-x/");
+    let read = catalog.repair_partition("t", &values, &to(1)).await.unwrap();
+    assert_eq!(read.revision(), 2, "never back");
+}
+
+#[tokio::test]
 async fn a_writer_in_between_is_seen_when_the_entry_is_read_back() {
     for (revision, expected) in [(3, 3), (1, 2)] {
         let mut service = world(&applied_table());

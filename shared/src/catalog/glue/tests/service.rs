@@ -136,6 +136,15 @@ impl Service {
                 Some(partition) => (200, json!({"Partition": partition})),
                 None => refused("EntityNotFoundException"),
             },
+            "BatchGetPartition" if list("PartitionsToGet").len() > 1_000 => refused("ValidationException"),
+            "BatchGetPartition" => {
+                let asked: Vec<_> = list("PartitionsToGet").iter().map(|k| texts(&k["Values"])).collect();
+                // Of many it leaves some to the next call.
+                let (now, later) = asked.split_at(asked.len().min(2 * PAGE));
+                let found: Vec<_> = now.iter().filter_map(|values| self.partitions.get(values)).collect();
+                let later: Vec<_> = later.iter().map(|values| json!({"Values": values})).collect();
+                (200, json!({"Partitions": found, "UnprocessedKeys": later}))
+            }
             "GetPartitions" => {
                 let from = body["NextToken"].as_str().map_or(0, |t| t.parse::<usize>().unwrap());
                 let page: Vec<_> = self.partitions.values().skip(from).take(PAGE).cloned().collect();
