@@ -63,7 +63,7 @@ pub use watermark::{HoldingShard, StreamMark};
 pub use work::ClosedRevision;
 
 /// Partitions that are switched side by side.
-const SWITCHES_AT_ONCE: usize = 16;
+const SWITCHES_AT_ONCE: usize = 24;
 /// Actions that are started side by side.
 const ACTIONS_AT_ONCE: usize = 8;
 

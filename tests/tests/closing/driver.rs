@@ -12,7 +12,7 @@ use weir::close::{
     ActionCall, ActionOutcome, Base, DoneRecord, Plan, PlannedFile, RevisionResult, Vector, Why,
 };
 use weir::commit::LakeStore;
-use weir::commit::reader::live_files;
+use weir::commit::reader::{ListedFile, live_files};
 use weir::commit::store::Put;
 use weir::compact::CompactedFile;
 use weir::naming::ChainKey;
@@ -37,16 +37,22 @@ pub(crate) struct Driver<C> {
 }
 
 impl<C: Catalog> Driver<C> {
-    /// One step of a partition that is over, as far as it goes.
-    pub(crate) async fn run(&self, partition: &PartitionPath) -> Result<()> {
+    /// Each partition that is over, as far as it goes. The chain is read once, before all of them.
+    pub(crate) async fn run(&self, over: &[PartitionPath]) {
+        let Ok(files) = live_files(&self.lake, Some(TABLE)).await else { return };
+        for partition in over {
+            let own = files.iter().filter(|file| file.file.partition == *partition);
+            let _ = self.close(partition, own.cloned().collect()).await;
+        }
+    }
+
+    async fn close(&self, partition: &PartitionPath, files: Vec<ListedFile>) -> Result<()> {
         let prefix = ClosePrefix::of(TABLE, partition);
         let dated = self.lake.list_dated(prefix.as_str()).await?;
         let born: BTreeMap<String, i64> = dated.into_iter().map(|d| (d.key, d.modified.0)).collect();
         let key = |r: u32, object: CloseObject| prefix.object(r, &object);
         let mut r = (1..).take_while(|r| born.contains_key(&key(*r, CloseObject::Plan))).last().unwrap_or(0);
         let chain = ChainKey { stream: STREAM.into(), shard: SHARD.into() };
-        let files = live_files(&self.lake, Some(TABLE)).await?;
-        let files: Vec<_> = files.into_iter().filter(|f| f.file.partition == *partition).collect();
         if r == 0 || born.contains_key(&key(r, CloseObject::Done)) {
             let (mut vector, mut base) = (Vector::default(), None);
             if r > 0 {
@@ -61,7 +67,7 @@ impl<C: Catalog> Driver<C> {
                 return self.collect(partition, r, &born).await;
             }
             new.iter().for_each(|f| vector.cover(&chain, f.version));
-            let input = |f: &&weir::commit::reader::ListedFile| PlannedFile {
+            let input = |f: &&ListedFile| PlannedFile {
                 name: f.file.name.clone(),
                 rows: f.file.rows,
                 bytes: f.file.bytes,
@@ -75,12 +81,7 @@ impl<C: Catalog> Driver<C> {
         self.finish(partition, r, &files).await
     }
 
-    async fn finish(
-        &self,
-        partition: &PartitionPath,
-        r: u32,
-        files: &[weir::commit::reader::ListedFile],
-    ) -> Result<()> {
+    async fn finish(&self, partition: &PartitionPath, r: u32, files: &[ListedFile]) -> Result<()> {
         let prefix = ClosePrefix::of(TABLE, partition);
         let key = |object: CloseObject| prefix.object(r, &object);
         let mut plan: Plan = self.get(&key(CloseObject::Plan)).await?;
@@ -201,12 +202,8 @@ impl<C: Catalog> Driver<C> {
     }
 
     async fn switch(&self, partition: &PartitionPath, r: u32, result: &RevisionResult) -> Result<()> {
-        let entry = self.catalog.partition(TABLE, &values(partition)).await?;
-        if entry.is_none_or(|entry| entry.revision() < r) {
-            let to = Switch { directory: result.directory.clone(), revision: r };
-            let _ = self.catalog.switch_partition(TABLE, &values(partition), &to).await?;
-        }
-        Ok(())
+        let to = Switch { directory: result.directory.clone(), revision: r };
+        self.catalog.repair_partition(TABLE, &values(partition), &to).await.map(drop)
     }
 
     async fn collect(&self, partition: &PartitionPath, r: u32, born: &BTreeMap<String, i64>) -> Result<()> {

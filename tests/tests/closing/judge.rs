@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use weir::catalog::{Catalog, FolderCatalog};
-use weir::close::Plan;
+use weir::catalog::{Catalog, FolderCatalog, Partition};
+use weir::close::{Plan, RevisionResult};
 use weir::commit::format::Commit;
 use weir::commit::{LakeStore, PositionSet};
 use weir::naming::closed::{CloseObject, ClosePrefix};
@@ -11,6 +11,7 @@ use weir::naming::{ChainKey, LogEntry};
 
 use super::broken::{Broken, Violation};
 use super::parts::{SHARD, STREAM};
+use super::store::Call;
 use super::world::{HOUR, LATENESS, Process, TABLE, World, now, partition, values};
 
 /// What a reader that follows the catalog got.
@@ -50,6 +51,36 @@ impl World {
         let key = ClosePrefix::of(TABLE, &partition(hour)).object(revision, &CloseObject::Plan);
         let objects = self.objects.lock().unwrap();
         objects.objects.get(&key).map(|(bytes, _)| serde_json::from_slice(bytes).unwrap())
+    }
+
+    /// The one directory of a revision.
+    fn winner(&self, hour: i64, revision: u32) -> Option<String> {
+        let key = ClosePrefix::of(TABLE, &partition(hour)).object(revision, &CloseObject::Result);
+        let objects = self.objects.lock().unwrap();
+        let result = objects.objects.get(&key).map(|(bytes, _)| serde_json::from_slice(bytes).unwrap());
+        result.map(|result: RevisionResult| result.directory)
+    }
+
+    /// C4 of an entry that somebody has just written.
+    pub(crate) fn judge_entry(&self, call: &Call) -> Result<(), Violation> {
+        let Call::Put { key, .. } = call else { return Ok(()) };
+        let Some(name) = key.strip_prefix("_weir/catalog/partitions/t/") else { return Ok(()) };
+        let hours: BTreeSet<i64> = self.clicks.records.lock().unwrap().iter().map(|r| r.hour).collect();
+        let hour = hours.into_iter().find(|hour| *name == format!("{}.json", partition(*hour)));
+        let Some(hour) = hour else { return Ok(()) };
+        let entry: Option<Partition> = {
+            let objects = self.objects.lock().unwrap();
+            objects.objects.get(key).map(|(bytes, _)| serde_json::from_slice(bytes).unwrap())
+        };
+        let Some(entry) = entry.filter(|entry| entry.revision() > 0) else { return Ok(()) };
+        let shown = folder(&entry);
+        match self.winner(hour, entry.revision()) {
+            Some(winner) if winner == shown => Ok(()),
+            winner => broken(
+                "C4",
+                format!("hour {hour} r{} is {winner:?}, and the catalog shows {shown}", entry.revision()),
+            ),
+        }
     }
 
     /// C4 of a reader.
@@ -187,10 +218,7 @@ pub(crate) async fn read(lake: LakeStore, catalog: FolderCatalog, hour: i64) -> 
     let partition = partition(hour);
     let entry = catalog.partition(TABLE, &values(&partition)).await.ok()?;
     let (revision, folder) = match entry {
-        Some(entry) => {
-            let location = entry.storage_descriptor.location.trim_start_matches("memory:").trim_matches('/');
-            (entry.revision(), location.to_owned())
-        }
+        Some(entry) => (entry.revision(), folder(&entry)),
         None => (0, weir::naming::partition_prefix(TABLE, &partition)),
     };
     let (mut rows, mut missing) = (Vec::new(), None);
@@ -201,4 +229,9 @@ pub(crate) async fn read(lake: LakeStore, catalog: FolderCatalog, hour: i64) -> 
         }
     }
     Some(Seen { hour, revision, rows, missing })
+}
+
+/// Where readers are sent, below the lake.
+fn folder(entry: &Partition) -> String {
+    entry.storage_descriptor.location.trim_start_matches("memory:").trim_matches('/').to_owned()
 }

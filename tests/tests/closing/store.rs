@@ -39,10 +39,17 @@ impl Call {
     pub(crate) fn mutates(&self) -> bool {
         matches!(self, Call::Put { .. } | Call::Delete { .. })
     }
-    /// A call by which a late closer could do harm: of the catalog, of a service, or that says who won.
+    /// A list or a get of what tables hold.
+    pub(crate) fn reads_table(&self) -> bool {
+        matches!(self, Call::Get { key } | Call::List { prefix: key } if key.starts_with("t/"))
+    }
+    /// A call that others may overtake: of the catalog, of a service, that says who won, or a commit.
     pub(crate) fn matters_late(&self) -> bool {
         let Call::Put { key, .. } = self else { return false };
-        key.starts_with("_weir/catalog/") || key.starts_with("service/") || key.ends_with("/result")
+        key.starts_with("_weir/catalog/")
+            || key.starts_with("service/")
+            || key.ends_with("/result")
+            || key.ends_with(".commit")
     }
 }
 

@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -177,8 +177,8 @@ impl World {
 
     fn step(&mut self) -> Result<(), Violation> {
         let ahead = match self.random.below(1_000) {
-            0..3 => self.random.below(4 * 3_600) as i64,
-            3..40 => self.random.below(300) as i64,
+            0..4 => self.random.below(4 * 3_600) as i64,
+            4..24 => self.random.below(120) as i64,
             _ => self.random.below(3) as i64,
         };
         let now = self.now() + ahead * SECOND;
@@ -192,9 +192,9 @@ impl World {
             0..25 => self.produce(now),
             25..60 => self.deliver(now),
             60..90 if self.count(false) < 5 => self.closer(),
-            90..120 if self.count(true) < 3 => self.reader(),
-            120..124 => self.foreign(),
-            124..128 => self.land(i64::MAX),
+            90..130 if self.count(true) < 5 => self.reader(),
+            130..134 => self.foreign(),
+            134..138 => self.land(i64::MAX),
             _ => return self.go_on(true),
         }
         Ok(())
@@ -217,7 +217,7 @@ impl World {
         if records.len() >= 24 {
             return;
         }
-        let back = self.random.pick(&[0, 0, 0, 0, 1, 2, 5]);
+        let back = self.random.pick(&[0, 0, 0, 1, 2, 3, 5]);
         let hour = (now / HOUR - back).max(FIRST_HOUR);
         records.push(Record { arrived: now, hour });
     }
@@ -291,13 +291,15 @@ impl World {
         // The driver knows no watermark: it closes what the world knows to be over.
         let now = self.now();
         let over: BTreeSet<i64> = self.clicks.records.lock().unwrap().iter().map(|r| r.hour).collect();
-        let over: Vec<i64> = over.into_iter().filter(|hour| (hour + 1) * HOUR + LATENESS <= now).collect();
+        let over = over.into_iter().filter(|hour| (hour + 1) * HOUR + LATENESS <= now);
+        let mut over: Vec<PartitionPath> = over.map(partition).collect();
+        // A function's life is too short for all of them.
+        let first = self.random.below(over.len());
+        over.rotate_left(first);
         let (grace, token, broken) = (self.grace(), self.token, self.broken);
         let driver = Driver { lake, catalog, process: id, now, grace, token, broken };
         self.spawn(id, false, async move {
-            for hour in over {
-                let _ = driver.run(&partition(hour)).await;
-            }
+            driver.run(&over).await;
             Ended::Closer
         });
     }
@@ -361,8 +363,14 @@ impl World {
             let call_id = self.random.pick(&waiting);
             let call = self.objects.lock().unwrap().call(call_id).unwrap();
             let slept = self.processes[at].slept_before == call_id;
-            if faults && !slept && call.matters_late() && self.random.chance(15) {
-                let longest = if self.sleepers { LONGEST_SLEEP } else { LIFE };
+            // Queries hold a location, or a list, for a while before they read.
+            let (pauses, percent) = if reader { (call.reads_table(), 8) } else { (call.matters_late(), 20) };
+            if faults && !slept && pauses && self.random.chance(percent) {
+                let longest = match (reader, self.sleepers) {
+                    (true, _) => READ,
+                    (false, true) => LONGEST_SLEEP,
+                    (false, false) => LIFE,
+                };
                 let until = now + self.random.below((longest / SECOND) as usize) as i64 * SECOND;
                 (self.processes[at].frozen_until, self.processes[at].slept_before) = (until, call_id);
                 return Ok(());
@@ -376,7 +384,7 @@ impl World {
                     None
                 }
                 2 if call.mutates() => {
-                    self.late.push((now, call));
+                    self.late.push((now, call.clone()));
                     None
                 }
                 3 if call.mutates() => {
@@ -391,9 +399,11 @@ impl World {
                 None => {
                     drop(objects);
                     drop(self.processes.swap_remove(at));
-                    return Ok(());
+                    return self.judge_entry(&call);
                 }
             }
+            drop(objects);
+            self.judge_entry(&call)?;
         }
         let poll = self.processes[at].future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         let Poll::Ready(ended) = poll else { return Ok(()) };
@@ -452,5 +462,3 @@ pub(crate) fn now<T>(future: impl Future<Output = T>) -> T {
         }
     }
 }
-
-pub(crate) type Failed = Mutex<Vec<(u64, Violation)>>;

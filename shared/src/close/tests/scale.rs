@@ -136,12 +136,13 @@ struct Costs {
 
 #[test]
 fn requests_grow_with_partitions_that_close_and_not_with_those_that_rest() {
-    let [few, many] = [25, 100].map(|shards| Many::new(shards, 10).live());
+    let [few, many] = [10, 100].map(|shards| Many::new(shards, 10).live());
     assert_eq!((few.open, few.watched), (many.open, many.watched), "{few:?} {many:?}");
     assert!(many.open <= 6 && many.watched <= 72, "{many:?}");
     assert!(many.closed <= few.closed + 0.1 && many.closed <= 16.0, "{few:?} {many:?}");
-    assert!(many.took.far < 12 * few.took.far, "they are worked on side by side: {few:?} {many:?}");
-    assert!(many.collected <= few.collected + 0.1 && many.collected <= 12.0, "{few:?} {many:?}");
+    // One after another they would take 420 s.
+    assert!(many.took.far < Duration::from_secs(10), "{many:?}");
+    assert!(many.collected <= few.collected + 0.1 && many.collected <= 16.0, "{few:?} {many:?}");
 }
 
 #[test]
