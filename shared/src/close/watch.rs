@@ -59,7 +59,7 @@ fn is_right(state: &PartitionState, entry: Option<&Partition>) -> bool {
 }
 
 /// At most so many, from a place that is another one in each run.
-fn some_of<'a, T: Copy>(all: &'a [T], most: usize, run: (&str, &str)) -> Vec<T> {
+fn some_of<T: Copy>(all: &[T], most: usize, run: (&str, &str)) -> Vec<T> {
     if all.len() <= most {
         return all.to_vec();
     }

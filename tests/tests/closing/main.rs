@@ -84,7 +84,7 @@ const RULES: [(Broken, &[&str]); 8] = [
 ];
 
 /// Worlds within which that must be.
-const SEEN_WITHIN: u64 = 120;
+const SEEN_WITHIN: u64 = 60;
 
 #[test]
 fn each_rule_of_close_that_is_left_out_is_missed() {
