@@ -38,6 +38,13 @@ async fn partitions_are_registered_once_and_keep_what_others_wrote_through_a_swi
         glue.register_partitions("clickstream", &hours).await.unwrap();
         let found = glue.partitions("clickstream").await.unwrap();
         assert_eq!(found.iter().map(|p| p.values.clone()).collect::<Vec<_>>(), hours, "{which:?}");
+        let absent = vec!["2030-01-01".to_owned(), "x".to_owned()];
+        let asked = [hours[3].clone(), absent, hours[200].clone()];
+        let mut some = glue.partitions_of("clickstream", &asked).await.unwrap();
+        some.sort_by(|a, b| a.values.cmp(&b.values));
+        let some: Vec<_> = some.into_iter().map(|p| (p.values, p.storage_descriptor.location)).collect();
+        let place = |n: usize| (hours[n].clone(), found[n].storage_descriptor.location.clone());
+        assert_eq!(some, [place(3), place(200)], "{which:?}");
         let (values, location) = (&hours[7], &found[7].storage_descriptor.location);
         assert_eq!(location, "s3://bucket/lake/clickstream/live/dt=2026-01-01/hour=2026-01-01-07/");
 

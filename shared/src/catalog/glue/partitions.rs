@@ -181,31 +181,25 @@ impl GlueCatalog {
     pub(super) async fn asked(&self, table: &str, asked: &[Vec<String>]) -> Result<Vec<Partition>> {
         let mut found = Vec::new();
         for batch in asked.chunks(ASKED) {
-            let (mut wanted, mut in_vain) = (batch.to_vec(), 0);
+            let mut wanted = batch.to_vec();
             while !wanted.is_empty() {
-                let (there, again) = self.asked_once(table, &wanted).await?;
+                let (there, left) = self.asked_once(table, &wanted).await?;
                 found.extend(there);
-                if again.len() >= wanted.len() {
-                    in_vain += 1;
-                    if in_vain >= TRIES {
-                        let said = ("InternalServiceException", "it leaves partitions out of its answers");
-                        let object = self.object(table);
-                        return Err(item_failed(
-                            "get partitions of",
-                            &object,
-                            "glue:BatchGetPartition",
-                            said,
-                        ));
-                    }
-                    self.pause(in_vain, &again).await;
+                if left.len() < wanted.len() {
+                    wanted = left;
+                    continue;
                 }
-                wanted = again;
+                // What is left may be what is not there, or what the service had no time for.
+                for values in left {
+                    found.extend(self.entry(table, &values).await?.as_ref().map(convert::partition_from));
+                }
+                break;
             }
         }
         Ok(found)
     }
 
-    /// What is there, and what was not looked at.
+    /// What is there, and what the answer leaves out.
     async fn asked_once(
         &self,
         table: &str,

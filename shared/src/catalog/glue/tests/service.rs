@@ -142,7 +142,10 @@ impl Service {
                 // Of many it leaves some to the next call.
                 let (now, later) = asked.split_at(asked.len().min(2 * PAGE));
                 let found: Vec<_> = now.iter().filter_map(|values| self.partitions.get(values)).collect();
-                let later: Vec<_> = later.iter().map(|values| json!({"Values": values})).collect();
+                // What is not there is left out in the same way.
+                let gone = now.iter().filter(|values| !self.partitions.contains_key(*values));
+                let later: Vec<_> =
+                    later.iter().chain(gone).map(|values| json!({"Values": values})).collect();
                 (200, json!({"Partitions": found, "UnprocessedKeys": later}))
             }
             "GetPartitions" => {
