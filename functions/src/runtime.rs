@@ -112,7 +112,8 @@ fn kind(error: &Error) -> &'static str {
 }
 
 fn stop(message: &str) -> ExitCode {
-    eprintln!("error: {message}");
+    // One write here, too: the service may stop the process between two.
+    _ = std::io::stderr().write_all(format!("error: {message}\n").as_bytes());
     ExitCode::FAILURE
 }
 

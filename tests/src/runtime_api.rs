@@ -1,20 +1,24 @@
 //! A host of a Lambda function in a few lines: it starts the built program, hands it one event
 //! after another, and reads its answers.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::process::Running;
 
+/// How long a process may take for what it does next.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A function that polls.
 #[derive(Debug)]
 pub struct Function {
     process: Running,
+    listener: TcpListener,
     stream: TcpStream,
 }
 
@@ -35,31 +39,30 @@ impl Function {
             .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512")
             .envs(settings);
         let process = Running::start(&mut command, log);
-        let (stream, _) = listener.accept().unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let stream = accept(&listener, &process);
         let mut waiting = [0; 4];
         stream.peek(&mut waiting).unwrap();
         if &waiting == b"POST" {
             // Init failed: the report is the message.
-            let (_, body) = receive(&stream);
+            let (_, body) = receive(&stream).expect("a report of init");
             _ = (&stream).write_all(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n");
             let report: Value = serde_json::from_str(&body).unwrap();
             return Err(report["errorMessage"].as_str().unwrap().to_owned());
         }
-        Ok(Self { process, stream })
+        Ok(Self { process, listener, stream })
     }
 
     /// Hand over an event; the answer.
     pub fn invoke(&mut self, event: &Value) -> Value {
         self.hand_over(event);
-        let (_, body) = receive(&self.stream);
+        let (_, body) = self.request();
         self.stream.write_all(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n").unwrap();
         serde_json::from_str(&body).unwrap()
     }
 
     /// Hand over an event and don't wait for the answer.
     pub fn hand_over(&mut self, event: &Value) {
-        let (head, _) = receive(&self.stream);
+        let (head, _) = self.request();
         assert!(head.starts_with("GET /2018-06-01/runtime/invocation/next "), "{head}");
         let event = event.to_string();
         let length = event.len();
@@ -68,6 +71,15 @@ impl Function {
              Content-Length: {length}\r\n\r\n{event}"
         );
         self.stream.write_all(next.as_bytes()).unwrap();
+    }
+
+    /// The next request; on a new connection where the client lets the old one go.
+    fn request(&mut self) -> (String, String) {
+        if let Some(request) = receive(&self.stream) {
+            return request;
+        }
+        self.stream = accept(&self.listener, &self.process);
+        receive(&self.stream).unwrap_or_else(|| panic!("no request: {}", self.written()))
     }
 
     /// End it at once, whatever it is at.
@@ -81,11 +93,34 @@ impl Function {
     }
 }
 
-fn receive(stream: &TcpStream) -> (String, String) {
+/// A connection, as soon as the process makes one.
+fn accept(listener: &TcpListener, process: &Running) -> TcpStream {
+    listener.set_nonblocking(true).unwrap();
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match listener.accept() {
+            Ok((stream, _)) => {
+                stream.set_nonblocking(false).unwrap();
+                stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                return stream;
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock && Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            Err(error) => panic!("no connection: {error}: {}", process.written()),
+        }
+    }
+}
+
+/// Head and body of a request; none where the connection ends before one.
+fn receive(stream: &TcpStream) -> Option<(String, String)> {
     let mut reader = BufReader::new(stream);
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
-        assert_ne!(reader.read_line(&mut head).unwrap(), 0, "the request ends early: {head}");
+        if reader.read_line(&mut head).unwrap() == 0 {
+            assert_eq!(head, "", "the request ends early");
+            return None;
+        }
     }
     let length = head.lines().find_map(|line| {
         let (name, value) = line.split_once(": ")?;
@@ -93,5 +128,5 @@ fn receive(stream: &TcpStream) -> (String, String) {
     });
     let mut body = vec![0; length.unwrap_or(0)];
     reader.read_exact(&mut body).unwrap();
-    (head, String::from_utf8(body).unwrap())
+    Some((head, String::from_utf8(body).unwrap()))
 }
