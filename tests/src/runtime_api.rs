@@ -39,12 +39,13 @@ impl Function {
             .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512")
             .envs(settings);
         let process = Running::start(&mut command, log);
-        let stream = accept(&listener, &process);
+        let (stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut waiting = [0; 4];
         stream.peek(&mut waiting).unwrap();
         if &waiting == b"POST" {
             // Init failed: the report is the message.
-            let (_, body) = receive(&stream).expect("a report of init");
+            let (_, body) = receive(&stream);
             _ = (&stream).write_all(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n");
             let report: Value = serde_json::from_str(&body).unwrap();
             return Err(report["errorMessage"].as_str().unwrap().to_owned());
@@ -73,13 +74,17 @@ impl Function {
         self.stream.write_all(next.as_bytes()).unwrap();
     }
 
-    /// The next request; on a new connection where the client lets the old one go.
+    /// The next request; a client may make a new connection for it and keep the old one, too.
     fn request(&mut self) -> (String, String) {
-        if let Some(request) = receive(&self.stream) {
-            return request;
+        let until = Instant::now() + PATIENCE;
+        while !has_data(&self.stream) {
+            if let Some(stream) = accepted(&self.listener) {
+                self.stream = stream;
+            }
+            assert!(Instant::now() < until, "no request: {}", self.written());
+            std::thread::sleep(Duration::from_millis(1));
         }
-        self.stream = accept(&self.listener, &self.process);
-        receive(&self.stream).unwrap_or_else(|| panic!("no request: {}", self.written()))
+        receive(&self.stream)
     }
 
     /// End it at once, whatever it is at.
@@ -93,34 +98,35 @@ impl Function {
     }
 }
 
-/// A connection, as soon as the process makes one.
-fn accept(listener: &TcpListener, process: &Running) -> TcpStream {
+/// A connection that waits to be taken.
+fn accepted(listener: &TcpListener) -> Option<TcpStream> {
     listener.set_nonblocking(true).unwrap();
-    let until = Instant::now() + PATIENCE;
-    loop {
-        match listener.accept() {
-            Ok((stream, _)) => {
-                stream.set_nonblocking(false).unwrap();
-                stream.set_read_timeout(Some(PATIENCE)).unwrap();
-                return stream;
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock && Instant::now() < until => {
-                std::thread::sleep(Duration::from_millis(2));
-            }
-            Err(error) => panic!("no connection: {error}: {}", process.written()),
+    match listener.accept() {
+        Ok((stream, _)) => {
+            stream.set_nonblocking(false).unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            Some(stream)
+        }
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}");
+            None
         }
     }
 }
 
-/// Head and body of a request; none where the connection ends before one.
-fn receive(stream: &TcpStream) -> Option<(String, String)> {
+fn has_data(stream: &TcpStream) -> bool {
+    stream.set_nonblocking(true).unwrap();
+    let found = stream.peek(&mut [0]).is_ok_and(|bytes| bytes > 0);
+    stream.set_nonblocking(false).unwrap();
+    found
+}
+
+/// Head and body of a request.
+fn receive(stream: &TcpStream) -> (String, String) {
     let mut reader = BufReader::new(stream);
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
-        if reader.read_line(&mut head).unwrap() == 0 {
-            assert_eq!(head, "", "the request ends early");
-            return None;
-        }
+        assert_ne!(reader.read_line(&mut head).unwrap(), 0, "the request ends early: {head}");
     }
     let length = head.lines().find_map(|line| {
         let (name, value) = line.split_once(": ")?;
@@ -128,5 +134,5 @@ fn receive(stream: &TcpStream) -> Option<(String, String)> {
     });
     let mut body = vec![0; length.unwrap_or(0)];
     reader.read_exact(&mut body).unwrap();
-    Some((head, String::from_utf8(body).unwrap()))
+    (head, String::from_utf8(body).unwrap())
 }
