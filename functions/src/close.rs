@@ -6,6 +6,8 @@ mod caller;
 mod dynamodb;
 mod failures;
 mod line;
+#[cfg(test)]
+mod scripted;
 mod stream;
 
 use std::collections::BTreeMap;

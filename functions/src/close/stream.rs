@@ -1,7 +1,8 @@
 //! A Kinesis stream as close asks it: shards, and when the first record after a position arrived.
 //! Times are the service's: of its answers' `Date`, and of arrivals.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,7 +13,7 @@ use weir::clock::EpochMicros;
 use weir::close::{GivenUpRange, Look, Shards, Stream, StreamShard};
 use weir::record::SequenceNumber;
 
-use super::caller::{Caller, Refused};
+use super::caller::{Answer, Caller, Refused};
 use super::failures::Failures;
 use crate::context::AwsSettings;
 use crate::kinesis;
@@ -28,6 +29,14 @@ pub struct KinesisStream {
     key: String,
     held_back: Option<Duration>,
     failures: Option<Arc<Failures>>,
+    /// By shard, where the last look ended: a warm process asks an idle shard with one call.
+    places: Mutex<HashMap<String, Place>>,
+}
+
+/// Between `after` and what `iterator` stands at, the shard has no record.
+struct Place {
+    after: Option<SequenceNumber>,
+    iterator: String,
 }
 
 impl KinesisStream {
@@ -37,7 +46,7 @@ impl KinesisStream {
     /// The ARN names no region.
     pub fn new(aws: AwsSettings, arn: &str, key: String) -> Result<Self> {
         let caller = Caller::new(aws, arn)?;
-        Ok(Self { caller, key, held_back: None, failures: None })
+        Ok(Self { caller, key, held_back: None, failures: None, places: Mutex::default() })
     }
 
     /// Of a mapping with lanes: how long it may hold a record back.
@@ -54,6 +63,41 @@ impl KinesisStream {
 
     fn stream(&self) -> Value {
         json!({"StreamARN": self.caller.arn, "StreamName": kinesis::name(&self.caller.arn)})
+    }
+
+    /// None if the shard is gone: its records are all past their retention.
+    async fn iterator(&self, shard: &str, after: Option<SequenceNumber>) -> Result<Option<String>> {
+        let operation = "GetShardIterator";
+        let mut body = self.stream();
+        body["ShardId"] = json!(shard);
+        match after {
+            None => body["ShardIteratorType"] = json!("TRIM_HORIZON"),
+            Some(number) => {
+                body["ShardIteratorType"] = json!("AFTER_SEQUENCE_NUMBER");
+                body["StartingSequenceNumber"] = json!(number.to_string());
+            }
+        }
+        match self.caller.call::<Iterator>(operation, body).await {
+            Ok(answer) => Ok(Some(answer.content.shard_iterator)),
+            Err(Refused::Said(kind, _)) if kind == "ResourceNotFoundException" => Ok(None),
+            Err(refused) => Err(self.caller.told(operation, refused)),
+        }
+    }
+
+    async fn records(&self, iterator: &str) -> Result<Answer<Records>, Refused> {
+        let body = json!({"ShardIterator": iterator, "Limit": 1, "StreamARN": self.caller.arn});
+        self.caller.call("GetRecords", body).await
+    }
+
+    /// Takes the place out; what is seen there is put back.
+    fn take_place(&self, shard: &str, after: Option<SequenceNumber>) -> Option<String> {
+        let place = self.places.lock().unwrap_or_else(PoisonError::into_inner).remove(shard)?;
+        (place.after == after).then_some(place.iterator)
+    }
+
+    fn keep_place(&self, shard: &str, after: Option<SequenceNumber>, iterator: String) {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        places.insert(shard.to_owned(), Place { after, iterator });
     }
 }
 
@@ -137,43 +181,36 @@ impl Stream for KinesisStream {
     }
 
     async fn first_after(&self, shard: &str, after: Option<SequenceNumber>) -> Result<Look> {
-        let operation = "GetShardIterator";
-        let mut body = self.stream();
-        body["ShardId"] = json!(shard);
-        match after {
-            None => body["ShardIteratorType"] = json!("TRIM_HORIZON"),
-            Some(number) => {
-                body["ShardIteratorType"] = json!("AFTER_SEQUENCE_NUMBER");
-                body["StartingSequenceNumber"] = json!(number.to_string());
-            }
-        }
-        let mut at = match self.caller.call::<Iterator>(operation, body).await {
-            Ok(answer) => answer.content.shard_iterator,
-            // Its records are all past their retention.
-            Err(Refused::Said(kind, _)) if kind == "ResourceNotFoundException" => return Ok(Look::Ended),
-            Err(refused) => return Err(self.caller.told(operation, refused)),
+        // A kept iterator may have expired (after five minutes) and is asked for again then.
+        let kept = match self.take_place(shard, after) {
+            Some(at) => self.records(&at).await.ok().map(|got| (at, got)),
+            None => None,
         };
-        let operation = "GetRecords";
+        let (mut at, mut got) = match kept {
+            Some(place) => place,
+            None => {
+                let Some(at) = self.iterator(shard, after).await? else { return Ok(Look::Ended) };
+                let got = self.records(&at).await.map_err(|e| self.caller.told("GetRecords", e))?;
+                (at, got)
+            }
+        };
         for _ in 0..EMPTY_ANSWERS {
-            let body = json!({"ShardIterator": at, "Limit": 1, "StreamARN": self.caller.arn});
-            let got = self
-                .caller
-                .call::<Records>(operation, body)
-                .await
-                .map_err(|e| self.caller.told(operation, e))?;
             if let Some(record) = got.content.records.first() {
                 let arrived = EpochMicros((record.approximate_arrival_timestamp * 1e6) as i64);
+                self.keep_place(shard, after, at);
                 return Ok(Look::Record { arrived });
             }
             let Some(next) = got.content.next_shard_iterator else { return Ok(Look::Ended) };
+            at = next;
             if got.content.millis_behind_latest == Some(0) {
+                self.keep_place(shard, after, at);
                 return Ok(Look::Nothing { at: got.at });
             }
-            at = next;
             tokio::time::sleep(PAUSE).await;
+            got = self.records(&at).await.map_err(|e| self.caller.told("GetRecords", e))?;
         }
         let problem = format!("shard {shard}: {EMPTY_ANSWERS} empty answers, and it says that there is more");
-        Err(self.caller.failed(operation, problem.into()))
+        Err(self.caller.failed("GetRecords", problem.into()))
     }
 
     async fn given_up(&self) -> Result<Vec<GivenUpRange>> {
@@ -185,5 +222,76 @@ impl Stream for KinesisStream {
 
     fn held_back(&self) -> Option<Duration> {
         self.held_back
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::scripted::{self, Scripted, at};
+    use super::*;
+
+    const ARN: &str = "arn:aws:kinesis:eu-west-1:1:stream/clicks";
+
+    fn records(second: Option<i64>, next: Option<&str>, behind: u64) -> Value {
+        let records: Vec<_> =
+            second.iter().map(|s| json!({"ApproximateArrivalTimestamp": 1_795_258_800 + s})).collect();
+        json!({"Records": records, "NextShardIterator": next, "MillisBehindLatest": behind})
+    }
+
+    /// What is asked, and what comes of it, of one shard after these positions in turn.
+    async fn look(answers: Vec<Scripted>, after: &[u128]) -> (Vec<Look>, Vec<(String, Value)>) {
+        let (endpoint, serving) = scripted::serve(answers, "/eu-west-1/kinesis/");
+        let aws = scripted::settings("AWS_ENDPOINT_URL_KINESIS", endpoint);
+        let stream = KinesisStream::new(aws, ARN, "clicks-1".to_owned()).unwrap();
+        let mut looks = Vec::new();
+        for number in after {
+            let number = SequenceNumber::parse(number.to_string().as_bytes()).unwrap();
+            looks.push(stream.first_after("shardId-000000000000", Some(number)).await.unwrap());
+        }
+        (looks, serving.join().unwrap())
+    }
+
+    #[tokio::test]
+    async fn an_idle_shard_is_asked_again_with_one_call() {
+        let iterator = |name: &str| json!({"ShardIterator": name});
+        let (looks, asked) = look(
+            vec![
+                (0, 200, iterator("a")),
+                (1, 200, records(None, Some("b"), 60_000)),
+                (2, 200, records(None, Some("c"), 0)),
+                (60, 200, records(None, Some("d"), 0)),
+                (120, 200, records(Some(119), Some("e"), 0)),
+                (180, 200, records(Some(119), Some("e"), 0)),
+                // Its record was committed: another position.
+                (240, 200, iterator("f")),
+                (241, 200, records(None, Some("g"), 0)),
+            ],
+            &[7, 7, 7, 7, 8],
+        )
+        .await;
+        let nothing = |second| Look::Nothing { at: at(second) };
+        let record = Look::Record { arrived: at(119) };
+        assert_eq!(looks, [nothing(2), nothing(60), record, record, nothing(241)]);
+        let used: Vec<_> = asked.iter().filter_map(|(_, body)| body["ShardIterator"].as_str()).collect();
+        assert_eq!(used, ["a", "b", "c", "d", "d", "f"], "a record is seen again from where it was seen");
+    }
+
+    #[tokio::test]
+    async fn an_iterator_that_expired_is_asked_for_again() {
+        let iterator = |name: &str| json!({"ShardIterator": name});
+        let expired = json!({"__type": "ExpiredIteratorException", "message": "5 minutes"});
+        let (looks, asked) = look(
+            vec![
+                (0, 200, iterator("a")),
+                (1, 200, records(None, Some("b"), 0)),
+                (400, 400, expired),
+                (400, 200, iterator("c")),
+                (401, 200, records(None, None, 0)),
+            ],
+            &[7, 7],
+        )
+        .await;
+        assert_eq!(looks, [Look::Nothing { at: at(1) }, Look::Ended]);
+        assert_eq!(asked[3].1["StartingSequenceNumber"], "7");
     }
 }

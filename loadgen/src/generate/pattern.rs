@@ -18,17 +18,18 @@ pub(super) struct Pattern {
 impl Pattern {
     /// Texts that match, are short enough and are allowed; the error says why there are none.
     pub(super) fn new(
-        regex: &regex::Regex,
+        pattern: &weir::schema::Pattern,
         max_length: Option<usize>,
         allowed: Option<&[String]>,
     ) -> Result<Self, String> {
-        let source = regex.to_string();
-        let fits =
-            |text: &String| regex.is_match(text) && max_length.is_none_or(|max| text.chars().count() <= max);
+        let source = pattern.as_str();
+        let fits = |text: &String| {
+            pattern.is_match(text) && max_length.is_none_or(|max| text.chars().count() <= max)
+        };
         let texts: Vec<String> = match allowed {
             Some(allowed) => allowed.iter().filter(|text| fits(text)).cloned().collect(),
             None => {
-                let hir = regex_syntax::parse(&source).map_err(|e| format!("pattern {source}: {e}"))?;
+                let hir = regex_syntax::parse(source).map_err(|e| format!("pattern {source}: {e}"))?;
                 let drawn = (0..TRIES).map(|seed| {
                     let (mut draws, mut text) = (Draws::new(seed), String::new());
                     write(&hir, &mut draws, &mut text);

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use regex::Regex;
 
 use crate::columns::{Field, FieldKind, Layout};
 use crate::error::{Error, Result};
-use crate::schema::{Column, HiveType, TableSchema, TimeFormat, Transform};
+use crate::schema::{Column, HiveType, Pattern, TableSchema, TimeFormat, Transform};
 
 use crate::number;
 use crate::unpack::CHANGE_FIELDS;
@@ -40,7 +39,7 @@ pub(crate) enum Bound {
 pub(crate) struct Rules {
     pub(crate) min: Option<Bound>,
     pub(crate) max: Option<Bound>,
-    pub(crate) pattern: Option<Regex>,
+    pub(crate) pattern: Option<Pattern>,
     pub(crate) allowed: Option<Vec<String>>,
     pub(crate) max_length: Option<usize>,
     pub(crate) transforms: Vec<Transform>,

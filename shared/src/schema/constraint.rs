@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 
 use super::fits;
 use super::parameters::{self, Parameters};
+use super::pattern::Pattern;
 use super::types::{Column, HiveType, TimeFormat, Transform};
 
 /// Reads the constraints among `given` into `column`, whose type and time format are set.
@@ -72,9 +73,7 @@ fn text_only(column: &Column) -> Result<(), String> {
 
 fn pattern(text: &str, column: &mut Column) -> Result<(), String> {
     text_only(column)?;
-    // Compiled alone first: `a)(b` would be a pattern inside the group.
-    regex::Regex::new(text).map_err(|e| e.to_string())?;
-    column.pattern = Some(regex::Regex::new(&format!("^(?:{text})$")).map_err(|e| e.to_string())?);
+    column.pattern = Some(Pattern::new(text)?);
     Ok(())
 }
 

@@ -17,6 +17,7 @@ mod hive_type;
 mod names;
 mod parameters;
 mod parse;
+mod pattern;
 mod table_input;
 mod types;
 
@@ -26,6 +27,7 @@ mod tests;
 pub use arrow::arrow_type;
 pub use hive_type::HiveTypeError;
 pub use parameters::parse_duration;
+pub use pattern::Pattern;
 pub use table_input::{ColumnInput, StorageDescriptor, TableInput};
 pub use types::*;
 

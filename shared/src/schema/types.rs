@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::pattern::Pattern;
+
 /// A Hive type as Glue writes it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum HiveType {
@@ -105,7 +107,7 @@ pub struct Column {
     /// `weir.max`, as written
     pub max: Option<String>,
     /// `weir.pattern`: the whole text must match
-    pub pattern: Option<regex::Regex>,
+    pub pattern: Option<Pattern>,
     /// `weir.enum`: the texts allowed
     pub allowed: Option<Vec<String>>,
     /// `weir.max_length` in characters

@@ -1,69 +1,17 @@
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
 use std::thread::JoinHandle;
 
+use super::super::scripted::{self, Scripted, at};
 use super::*;
 
 const ARN: &str = "arn:aws:dynamodb:eu-west-1:1:table/orders/stream/2026-11-20T05:00:00.000";
 
-/// An answer: seconds past 11:00:00 of the service's clock, its status, what it says.
-type Scripted = (u64, u16, Value);
-
 /// A service that gives these answers in turn; in the end, what it was asked.
 fn serve(answers: Vec<Scripted>) -> (DynamoDbStream, JoinHandle<Vec<(String, Value)>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    let serving = std::thread::spawn(move || {
-        let mut asked = Vec::new();
-        for (second, status, answer) in answers {
-            let (mut socket, _) = listener.accept().unwrap();
-            let mut reader = BufReader::new(socket.try_clone().unwrap());
-            let (mut target, mut length) = (String::new(), 0);
-            loop {
-                let mut line = String::new();
-                reader.read_line(&mut line).unwrap();
-                let Some((name, value)) = line.trim().split_once(": ") else {
-                    if line.trim().is_empty() {
-                        break;
-                    }
-                    continue;
-                };
-                match name.to_lowercase().as_str() {
-                    "x-amz-target" => target = value.to_owned(),
-                    "content-length" => length = value.parse().unwrap(),
-                    "authorization" => assert!(value.contains("/eu-west-1/dynamodb/aws4_request"), "{value}"),
-                    _ => {}
-                }
-            }
-            let mut body = vec![0; length];
-            reader.read_exact(&mut body).unwrap();
-            asked.push((
-                target.replace("DynamoDBStreams_20120810.", ""),
-                serde_json::from_slice(&body).unwrap(),
-            ));
-            let text = answer.to_string();
-            let date = format!("Sat, 21 Nov 2026 11:{:02}:{:02} GMT", second / 60, second % 60);
-            let length = text.len();
-            write!(
-                socket,
-                "HTTP/1.1 {status} X\r\ndate: {date}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{text}"
-            )
-            .unwrap();
-        }
-        asked
-    });
-    let aws = AwsSettings(vec![
-        ("AWS_ENDPOINT_URL_DYNAMODB_STREAMS", endpoint),
-        ("AWS_ACCESS_KEY_ID", "x".to_owned()),
-        ("AWS_SECRET_ACCESS_KEY", "x".to_owned()),
-    ]);
+    let (endpoint, serving) = scripted::serve(answers, "/eu-west-1/dynamodb/");
+    let aws = scripted::settings("AWS_ENDPOINT_URL_DYNAMODB_STREAMS", endpoint);
     let mut stream = DynamoDbStream::new(aws, ARN, "orders-1".to_owned()).unwrap();
     stream.pause = Duration::ZERO;
     (stream, serving)
-}
-
-fn at(second: i64) -> EpochMicros {
-    EpochMicros((1_795_258_800 + second) * 1_000_000)
 }
 
 fn iterator(name: &str) -> Value {
