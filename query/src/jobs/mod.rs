@@ -8,6 +8,7 @@
 //! The SQL is a subset that DataFusion and Spark answer alike (docs/JOBS.md); what is outside of it is
 //! refused with its line. `jobs/run_sql.py` runs the same files on Spark.
 
+mod collect;
 mod functions;
 mod header;
 mod lint;

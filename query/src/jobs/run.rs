@@ -14,6 +14,7 @@ use weir::naming::closed::closed_directory;
 use weir::partition::{NULL_PARTITION, PartitionPath};
 use weir::schema::TableSchema;
 
+use super::collect::collect;
 use super::lint::{check_job, engine, table};
 use super::output::OutputFiles;
 use super::session::JobSession;
@@ -63,6 +64,8 @@ pub struct JobOutcome {
     pub location: String,
     /// Whether it is this run's: no, if this revision or a later one stood there already.
     pub switched: bool,
+    /// Files of earlier outputs that were deleted.
+    pub collected_files: u64,
 }
 
 /// Run one job over one closed partition. Running it again, or twice at once, is harmless: each run
@@ -94,7 +97,9 @@ pub async fn run_job(
         bytes: 0,
         location: String::new(),
         switched: false,
+        collected_files: 0,
     };
+    let replaced = before.as_ref().map(Partition::revision);
     if let Some(entry) = before.filter(|entry| entry.revision() >= revision) {
         outcome.location = entry.storage_descriptor.location;
         return Ok(outcome);
@@ -123,9 +128,10 @@ pub async fn run_job(
     outcome.location = entry.storage_descriptor.location;
     if !outcome.switched {
         // Another run of this revision or a later one came first; no catalog will ever show ours.
-        for key in written.keys {
-            lake.delete(&key).await?;
-        }
+        lake.delete_all(&written.keys).await?;
+    } else if let (Some(replaced), Some(file)) = (replaced, written.keys.first()) {
+        // The output is shown; what cannot be deleted now is deleted with the next revision.
+        outcome.collected_files = collect(lake, (&job.target, &partition), replaced, file).await.unwrap_or(0);
     }
     Ok(outcome)
 }

@@ -9,6 +9,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use weir_tests::lake::Lake;
@@ -255,9 +256,28 @@ fn a_run_replaces_one_partition_whole_and_running_again_changes_nothing() {
     let changed =
         sql.replace("-- keys:", "-- version: 2\n-- keys:").replace("WHERE NOT coalesce(is_bot, false)", "");
     fs::write(&file, changed).unwrap();
+    // The second outputs have stood for a day, but for one partition's: then the first ones go.
+    let outputs = |revision: &str| {
+        let mut files = world.lake.lying_files("clickstream_sessions");
+        files.retain(|file| file.to_str().unwrap().contains(&format!("/r{revision}-")));
+        files
+    };
+    let (mut first, second) = (outputs("0001"), outputs("0002"));
+    assert!(second.len() > 1, "{second:?}");
+    let partition_of = |file: &Path| file.parent().unwrap().parent().unwrap().to_owned();
+    let old: Vec<_> = second[1..].iter().map(|file| partition_of(file)).collect();
+    for file in &second[1..] {
+        let file = fs::File::options().write(true).open(file).unwrap();
+        let written = file.metadata().unwrap().modified().unwrap();
+        file.set_modified(written - Duration::from_secs(25 * 3_600)).unwrap();
+    }
     let third = world.run("clickstream_sessions");
     assert!(third.iter().all(|done| done["revision"] == 100_002 && done["switched"] == true), "{third:?}");
     assert_eq!(world.lake.number(aggregated), world.lake.number("select count(*) as n from clickstream"));
+    first.retain(|file| !old.contains(&partition_of(file)));
+    assert_eq!((outputs("0001"), outputs("0002")), (first, second));
+    let collected: u64 = third.iter().map(|done| done["collected_files"].as_u64().unwrap()).sum();
+    assert_eq!(collected, old.len() as u64);
 }
 
 #[test]
