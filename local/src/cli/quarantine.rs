@@ -4,7 +4,7 @@ mod failures;
 mod letters;
 mod stream;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 
 use weir::clock::{Clock, EpochMicros, SystemClock};
 use weir::naming::QUARANTINE_TABLE;
-use weir::partition::PartitionPath;
+use weir::partition::{NULL_PARTITION, PartitionPath};
 use weir::replay::{Mode, Replay, ReplayReport, Selection};
 use weir::schema::TableSchema;
 
@@ -105,7 +105,7 @@ async fn replay(
     bar.finish_and_clear();
     let report = report.context("could not replay all letters; what is done is done, run it again")?;
     register(lake, &report.partitions).await;
-    print(global, &report, mode);
+    print(global, &report, mode, closed(lake, &report.partitions).await);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -138,7 +138,24 @@ async fn register(lake: &Lake, partitions: &BTreeSet<(String, PartitionPath)>) {
     }
 }
 
-fn print(global: &Global, report: &ReplayReport, mode: Mode) {
+/// How many of the partitions that rows came to are closed: readers see those rows with the next
+/// revision. None if the catalog does not answer, which says so by itself when it is asked to register.
+async fn closed(lake: &Lake, partitions: &BTreeSet<(String, PartitionPath)>) -> usize {
+    let mut asked: BTreeMap<&str, Vec<Vec<String>>> = BTreeMap::new();
+    for (table, partition) in partitions {
+        let values = partition.values().into_iter();
+        let values = values.map(|(_, value)| value.unwrap_or_else(|| NULL_PARTITION.to_owned()));
+        asked.entry(table).or_default().push(values.collect());
+    }
+    let mut closed = 0;
+    for (table, asked) in asked {
+        let entries = lake.catalog.partitions_of(table, &asked).await.unwrap_or_default();
+        closed += entries.iter().filter(|entry| entry.revision() > 0).count();
+    }
+    closed
+}
+
+fn print(global: &Global, report: &ReplayReport, mode: Mode, closed: usize) {
     let counts = &report.counts;
     if global.json {
         let failed: Vec<_> = counts
@@ -150,7 +167,7 @@ fn print(global: &Global, report: &ReplayReport, mode: Mode) {
             "dry_run": mode == Mode::DryRun, "letters": counts.letters, "resolved": counts.resolved(),
             "rows": counts.rows, "failed": failed, "new_reasons": counts.new_reasons,
             "not_judged": counts.stuck, "resolved_by_others": report.taken,
-            "letter_files": report.files, "commits": report.commits,
+            "letter_files": report.files, "commits": report.commits, "closed_partitions": closed,
         });
         println!("{line}");
         return;
@@ -185,6 +202,12 @@ fn print(global: &Global, report: &ReplayReport, mode: Mode) {
     }
     if report.taken > 0 {
         println!("{} were resolved by another replay meanwhile", count(report.taken));
+    }
+    if closed > 0 && counts.resolved() > 0 {
+        println!(
+            "{} of their partitions are closed: the rows show with the next revision (`weir close`, or its next run)",
+            count(closed as u64)
+        );
     }
     match mode {
         Mode::DryRun => println!("nothing was changed; run it without --dry-run"),

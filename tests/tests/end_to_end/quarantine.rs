@@ -47,6 +47,29 @@ pub(crate) fn counts(lake: &Lake) -> (i64, i64) {
 }
 
 #[test]
+fn rows_of_a_replay_show_in_a_closed_partition_with_its_next_revision_and_the_replay_says_so() {
+    let lake = Lake::empty();
+    apply(&lake, 10);
+    let mut text = String::new();
+    for n in 0..20 {
+        let _ = writeln!(text, r#"{{"id":"r{n}","n":{n},"site":"{}"}}"#, ["x", "y"][n % 2]);
+    }
+    ingest(&lake, "readings.ndjson", &text);
+    let close = || process::run(&mut lake.weir(["close", "--table", "readings", "--partition", "site=x"]));
+    close();
+    apply(&lake, 200);
+    assert!(!process::run(&mut lake.weir(["quarantine", "replay", "--dry-run"])).contains("are closed"));
+    let said = process::run(&mut lake.weir(["quarantine", "replay"]));
+    assert!(
+        said.contains("1 of their partitions are closed: the rows show with the next revision"),
+        "{said}"
+    );
+    assert_eq!(counts(&lake), (16, 0), "those of site y");
+    close();
+    assert_eq!(counts(&lake), (20, 0));
+}
+
+#[test]
 fn letters_are_seen_mended_and_replayed_once() {
     let lake = Lake::empty();
     apply(&lake, 10);
