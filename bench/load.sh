@@ -3,7 +3,9 @@
 #
 #   bench/load.sh                all of it
 #   bench/load.sh generator      what the generator costs by itself
-#   bench/load.sh put            how fast PutRecords goes, and what either side spends on it
+#   bench/load.sh sink           how fast the generator sends to what only reads
+#   bench/load.sh endpoint       how fast the embedded endpoint alone takes records, and aggregates
+#   bench/load.sh put            how fast PutRecords goes into a lake, and what either side spends on it
 #   bench/load.sh aggregate      200,000 events a second in aggregates
 #   bench/load.sh sustained      the highest rate into the lake of `weir up`
 #   bench/load.sh memory         the generator's memory over five minutes
@@ -39,6 +41,20 @@ weir_up() {
     exit 1
 }
 
+# The endpoint without a function behind it.
+endpoint_alone() {
+    stop
+    rm -rf "$work/state"
+    "$bin/examples/endpoint" "$port" "$work/state" "$1" 2 > "$work/up.log" 2>&1 &
+    up=$!
+    for _ in $(seq 100); do
+        grep -q "Ctrl-C stops" "$work/up.log" && return
+        sleep 0.1
+    done
+    cat "$work/up.log" >&2
+    exit 1
+}
+
 stop() {
     [ -z "$up" ] || { kill "$up" && wait "$up" || true; }
     up=""
@@ -59,6 +75,34 @@ loadgen() {
 
 generator() {
     "$bin/loadgen" bench clickstream access_log sensor_readings
+}
+
+# What the generator does by the clock, with nothing on the other side that could be the limit.
+sink() {
+    "$bin/weir" --lake "$work/lake" tables apply > /dev/null
+    stop
+    "$bin/sink" "$port" > "$work/up.log" 2>&1 &
+    up=$!
+    sleep 0.5
+    for run in "access_log --rate 1000000/s --bytes 300" "access_log --rate 43000/s --bytes 300" \
+        "clickstream --rate 1000000/s --aggregate" "clickstream --rate 200000/s --aggregate"; do
+        echo "== sink: $run"
+        # shellcheck disable=SC2086 # words
+        loadgen --no-watch --for "${each}s" --table $run || true
+        echo "sink           $(spent) s of processor time so far"
+    done
+}
+
+endpoint() {
+    "$bin/weir" --lake "$work/lake" tables apply > /dev/null
+    for run in "access_log --rate 1000000/s --bytes 300" "clickstream --rate 1000000/s" \
+        "clickstream --rate 200000/s --aggregate" "clickstream --rate 1000000/s --aggregate"; do
+        endpoint_alone "${run%% *}"
+        echo "== endpoint alone: $run"
+        # shellcheck disable=SC2086 # words
+        loadgen --no-watch --for "${each}s" --table $run || true
+        echo "endpoint       $(spent) s of processor time so far"
+    done
 }
 
 put() {
@@ -98,9 +142,12 @@ for second in (30, 60, 180, 300):
 PY
 }
 
-[ -n "${NO_BUILD:-}" ] || cargo build --release --locked -p weir-local --bin weir -p weir-loadgen --bin loadgen
+if [ -z "${NO_BUILD:-}" ]; then
+    cargo build --release --locked -p weir-local --bin weir --example endpoint -p weir-loadgen --bin loadgen
+    cargo build --release --locked -p weir-bench --bin sink
+fi
 case "${1:-all}" in
-    generator | put | aggregate | sustained | memory) "$1" ;;
-    all) generator && put && aggregate && sustained && memory ;;
-    *) sed -n '2,11p' "$0" >&2 && exit 2 ;;
+    generator | sink | endpoint | put | aggregate | sustained | memory) "$1" ;;
+    all) generator && sink && endpoint && put && aggregate && sustained && memory ;;
+    *) sed -n '2,13p' "$0" >&2 && exit 2 ;;
 esac

@@ -246,7 +246,8 @@ fn outcome(
         queryable: seen.map(|seen| seen.queryable.summary()),
         skew: seen.and_then(|seen| seen.skew.clone()),
         behind_at_end: seen.map_or(0, |seen| seen.behind),
-        peak_rss_bytes: series.iter().map(|s| s.rss_bytes).max().unwrap_or(0),
+        // A run of less than a second has no series.
+        peak_rss_bytes: series.iter().map(|s| s.rss_bytes).fold(progress::resident(), u64::max),
         series,
         truth: None,
         ledger: lock(&shared.ledger).runs(),

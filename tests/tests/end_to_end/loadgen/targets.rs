@@ -111,6 +111,32 @@ fn clickstream_goes_through_a_table_of_its_own_and_late_events_are_filed_by_thei
     let (rows, letters) = rows_and_letters(&result, code, &up.written());
     assert_eq!(rows + letters, 600, "{}", result["truth"]);
     assert!(lake.number("select count(distinct hour) from clickstream") > 2);
+
+    // Lines of a file as items: numbers by their digits, what is nested as it was.
+    let file = lake.path().join("lines.ndjson");
+    let line = |n: usize| {
+        format!(
+            r#"{{"event_id":"{n}","event_type":"purchase","event_time":"2026-01-01T00:00:00.25Z","user_id":{},"page_url":"https://caf\u00e9.example/{n}","items":[{{"sku":"a","qty":2,"price":12345678.{:02}}},{{"sku":"b","qty":null,"price":null}}],"properties":{{"k":"{n}"}}}}"#,
+            9_007_199_254_740_993 + n as i64,
+            n % 100,
+        )
+    };
+    std::fs::write(&file, (0..150).map(|n| line(n) + "\n").collect::<String>()).unwrap();
+    let replay =
+        ["run", "--target", "dynamodb", "--rate", "300/s", "--count", "300", "--settle", "20s", "--json"];
+    let mut replay = loadgen(lake.path(), &[&replay[..], &["--endpoint", &aws.endpoint()]].concat());
+    let (result, code) = answer({
+        replay.arg("--replay").arg(&file);
+        replay
+    });
+    assert_eq!(rows_and_letters(&result, code, &up.written()).0, 300, "{}", result["truth"]);
+    let select =
+        "select user_id, page_url, dt, items, properties from clickstream where user_id = 9007199254741142";
+    let line = "{\"user_id\":9007199254741142,\"page_url\":\"https://caf\u{e9}.example/149\",\"dt\":\"2026-01-01\",\
+                \"items\":[{\"sku\":\"a\",\"qty\":2,\"price\":12345678.49},{\"sku\":\"b\",\"qty\":null,\"price\":null}],\
+                \"properties\":{\"k\":\"149\"}}\n";
+    assert_eq!(process::run(&mut lake.weir(["query", select, "--json"])), line.repeat(2), "each line twice");
+
     let refused = process::output(&mut run(&["--stream", "keys_only"]));
     let said = String::from_utf8(refused.stderr).unwrap();
     assert!(said.contains("must bring new images") && said.contains("KEYS_ONLY"), "{said}");

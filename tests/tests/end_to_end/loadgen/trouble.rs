@@ -130,3 +130,33 @@ fn what_cannot_be_run_says_the_way_out() {
         assert!(said.contains(text), "{arguments:?}: {said}");
     }
 }
+
+#[test]
+fn memory_does_not_grow_with_the_events_nor_without_end_where_the_target_stands_still() {
+    let lake = Lake::with_tables();
+    let peak = |result: &Value| result["peak_rss_bytes"].as_u64().unwrap() as f64 / 1e6;
+    let made = |count: &str| {
+        let run = ["run", "--target", "none", "--rate", "1000000/s", "--count", count, "--json"];
+        let (result, code) = answer(loadgen(lake.path(), &run));
+        assert_eq!((code, result["acknowledged"].to_string()), (0, count.to_owned()), "{result}");
+        peak(&result)
+    };
+    let (few, many) = (made("100000"), made("1000000"));
+    assert!(many < few + 10.0, "{few} MB for 100,000 events, {many} MB for 1,000,000");
+
+    let port = process::free_port();
+    let up = start(&lake, port);
+    let (endpoint, out) = (format!("http://127.0.0.1:{port}"), lake.path().join("result"));
+    let mut run = loadgen(lake.path(), &["run", "--endpoint", &endpoint, "--rate", "20000/s", "--for", "6s"]);
+    run.args(["--no-watch", "--out"]).arg(&out);
+    let mut running = Running::start(&mut run, &lake.path().join("run.log"));
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    process::pause(up.pid());
+    std::thread::sleep(std::time::Duration::from_secs(7));
+    process::resume(up.pid());
+    let code = running.wait(std::time::Duration::from_secs(60)).code();
+    assert_eq!(code, Some(0), "{}", running.written());
+    let result: Value = serde_json::from_slice(&std::fs::read(out.with_extension("json")).unwrap()).unwrap();
+    // 100 MB may be under way.
+    assert!(peak(&result) < few + 140.0, "{} MB", peak(&result));
+}
