@@ -1,7 +1,7 @@
 //! Readers and producers that others wrote, from PyPI, in a virtual environment of the tests' own.
 //!
-//! Each is made once under the target folder, keyed by the content of its requirements and the
-//! interpreter, behind a file lock so that parallel test programs don't make it twice.
+//! Each is made once under the target folder, keyed by the content of its requirements, the
+//! interpreter and its place, behind a file lock so that parallel test programs don't make it twice.
 
 use std::collections::hash_map::DefaultHasher;
 use std::ffi::OsStr;
@@ -139,10 +139,12 @@ fn given(made: &Result<Python, String>) -> Option<Python> {
 fn make(requirements: Requirements) -> Result<Python, String> {
     let system = place::setting("WEIR_PYTHON").unwrap_or_else(|| "python3".to_owned());
     let version = attempt(Command::new(&system).args(["-c", "import sys; print(sys.prefix, sys.version)"]))?;
+    let kept = place::kept(requirements.folder);
     let mut key = DefaultHasher::new();
-    (requirements.text, version).hash(&mut key);
+    // An environment's scripts name the folder that it was made in.
+    (requirements.text, version, &kept).hash(&mut key);
 
-    let folder = place::kept(requirements.folder).join(format!("{:016x}", key.finish()));
+    let folder = kept.join(format!("{:016x}", key.finish()));
     let lock = File::create(folder.with_extension("lock")).map_err(|e| e.to_string())?;
     lock.lock().map_err(|e| e.to_string())?;
     let python = Python { bin: folder.join("bin"), java: None };

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use serde::Deserialize;
@@ -20,6 +20,11 @@ use crate::kinesis;
 
 /// Pauses between empty answers: a shard answers five reads a second, one of which is the mapping's.
 const PAUSE: Duration = Duration::from_millis(400);
+/// How long a place is good for: an iterator expires after five minutes (API of GetShardIterator).
+const PLACE_GOOD: Duration = Duration::from_secs(270);
+/// What the service says of an iterator that it does not take.
+const STALE: [&str; 3] =
+    ["ExpiredIteratorException", "InvalidArgumentException", "ResourceNotFoundException"];
 /// Empty answers in a row that are read past. Each covers minutes of a shard without records.
 const EMPTY_ANSWERS: u32 = 100;
 
@@ -37,6 +42,7 @@ pub struct KinesisStream {
 struct Place {
     after: Option<SequenceNumber>,
     iterator: String,
+    kept_at: Instant,
 }
 
 impl KinesisStream {
@@ -92,12 +98,12 @@ impl KinesisStream {
     /// Takes the place out; what is seen there is put back.
     fn take_place(&self, shard: &str, after: Option<SequenceNumber>) -> Option<String> {
         let place = self.places.lock().unwrap_or_else(PoisonError::into_inner).remove(shard)?;
-        (place.after == after).then_some(place.iterator)
+        (place.after == after && place.kept_at.elapsed() < PLACE_GOOD).then_some(place.iterator)
     }
 
     fn keep_place(&self, shard: &str, after: Option<SequenceNumber>, iterator: String) {
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        places.insert(shard.to_owned(), Place { after, iterator });
+        places.insert(shard.to_owned(), Place { after, iterator, kept_at: Instant::now() });
     }
 }
 
@@ -181,9 +187,13 @@ impl Stream for KinesisStream {
     }
 
     async fn first_after(&self, shard: &str, after: Option<SequenceNumber>) -> Result<Look> {
-        // A kept iterator may have expired (after five minutes) and is asked for again then.
         let kept = match self.take_place(shard, after) {
-            Some(at) => self.records(&at).await.ok().map(|got| (at, got)),
+            Some(at) => match self.records(&at).await {
+                Ok(got) => Some((at, got)),
+                // Asked for again: it expired, or the stream was made again.
+                Err(Refused::Said(kind, _)) if STALE.contains(&kind.as_str()) => None,
+                Err(refused) => return Err(self.caller.told("GetRecords", refused)),
+            },
             None => None,
         };
         let (mut at, mut got) = match kept {

@@ -105,7 +105,7 @@ async fn replay(
     bar.finish_and_clear();
     let report = report.context("could not replay all letters; what is done is done, run it again")?;
     register(lake, &report.partitions).await;
-    print(global, &report, mode, closed(lake, &report.partitions).await);
+    print(global, &report, mode, closed(lake, &report.filled).await);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -203,9 +203,10 @@ fn print(global: &Global, report: &ReplayReport, mode: Mode, closed: usize) {
     if report.taken > 0 {
         println!("{} were resolved by another replay meanwhile", count(report.taken));
     }
-    if closed > 0 && counts.resolved() > 0 {
+    if closed > 0 {
         println!(
-            "{} of their partitions are closed: the rows show with the next revision (`weir close`, or its next run)",
+            "partitions among theirs that are closed: {}; their rows show with the next revision (`weir close`, or \
+             its next run)",
             count(closed as u64)
         );
     }

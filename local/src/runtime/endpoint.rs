@@ -16,6 +16,7 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use axum::serve::ListenerExt;
 use ferrokinesis::store::{Store, StoreOptions};
 use ferrokinesis::types::StreamStatus;
 use serde_json::json;
@@ -32,7 +33,7 @@ use super::poller::kinesis::Kinesis;
 pub const ACCOUNT: &str = "000000000000";
 /// Region in the ARNs of the local runtime.
 pub const REGION: &str = "us-east-1";
-/// How long a stream may take to come into being or change its shards.
+/// How long a stream may take to come into being, and requests under way to be answered at the end.
 const SETTLE: Duration = Duration::from_secs(10);
 
 /// A PutRecords request may carry 10 MiB of data (Kinesis quota), in base64.
@@ -95,9 +96,11 @@ impl Endpoint {
             })?;
         let address = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel::<()>();
-        let server = tokio::spawn(ferrokinesis::serve_plain_http(listener, app, async {
+        let listener = listener.tap_io(|connection| _ = connection.set_nodelay(true));
+        let server = axum::serve(listener, app).with_graceful_shutdown(async {
             let _ = stopped.await;
-        }));
+        });
+        let server = tokio::spawn(server.into_future());
         let kinesis = Kinesis::new(&format!("http://{address}"))?;
         Ok(Self { address, kinesis, stop: Some(stop), server, _lock: lock })
     }
@@ -130,7 +133,7 @@ impl Endpoint {
     /// Answer what is under way (ten seconds at most) and close.
     pub async fn stop(mut self) {
         drop(self.stop.take());
-        let _ = (&mut self.server).await;
+        let _ = tokio::time::timeout(SETTLE, &mut self.server).await;
     }
 }
 

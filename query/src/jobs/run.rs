@@ -66,6 +66,9 @@ pub struct JobOutcome {
     pub switched: bool,
     /// Files of earlier outputs that were deleted.
     pub collected_files: u64,
+    /// Why they could not be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub collect_problem: Option<String>,
 }
 
 /// Run one job over one closed partition. Running it again, or twice at once, is harmless: each run
@@ -98,6 +101,7 @@ pub async fn run_job(
         location: String::new(),
         switched: false,
         collected_files: 0,
+        collect_problem: None,
     };
     let replaced = before.as_ref().map(Partition::revision);
     if let Some(entry) = before.filter(|entry| entry.revision() >= revision) {
@@ -131,7 +135,10 @@ pub async fn run_job(
         lake.delete_all(&written.keys).await?;
     } else if let (Some(replaced), Some(file)) = (replaced, written.keys.first()) {
         // The output is shown; what cannot be deleted now is deleted with the next revision.
-        outcome.collected_files = collect(lake, (&job.target, &partition), replaced, file).await.unwrap_or(0);
+        match collect(lake, (&job.target, &partition), replaced, file).await {
+            Ok(files) => outcome.collected_files = files,
+            Err(error) => outcome.collect_problem = Some(error.to_string()),
+        }
     }
     Ok(outcome)
 }

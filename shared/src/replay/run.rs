@@ -109,6 +109,8 @@ pub struct ReplayReport {
     /// Tables and partitions to register with the catalog: those of this run's files and of the last
     /// commit before, whose run may have been killed before it registered them.
     pub partitions: BTreeSet<(String, PartitionPath)>,
+    /// Those of this run's rows alone.
+    pub filled: BTreeSet<(String, PartitionPath)>,
 }
 
 /// One run over the letters of a lake.
@@ -268,7 +270,8 @@ impl Replay {
             }
         }
         let touched = outcome.partitions().into_iter().map(|(table, path)| (table.to_owned(), path.clone()));
-        self.report.partitions.extend(touched);
+        self.report.filled.extend(touched);
+        self.report.partitions.extend(self.report.filled.iter().cloned());
         Ok(())
     }
 }
