@@ -26,13 +26,8 @@ finish() {
 }
 trap finish EXIT
 
-# weir_up TABLE: an endpoint without limits, with an empty lake.
-weir_up() {
-    stop
-    rm -rf "$work/lake" "$work/state"
-    "$bin/weir" --lake "$work/lake" up --table "$1" --port "$port" --no-limits --window 1s --shards 2 \
-        --state "$work/state" --close-every 0s > "$work/up.log" 2>&1 &
-    up=$!
+# Waits for what was started.
+ready() {
     for _ in $(seq 100); do
         grep -q "Ctrl-C stops" "$work/up.log" && return
         sleep 0.1
@@ -41,18 +36,23 @@ weir_up() {
     exit 1
 }
 
+# weir_up TABLE: an endpoint without limits, with an empty lake.
+weir_up() {
+    stop
+    rm -rf "$work/lake" "$work/state"
+    "$bin/weir" --lake "$work/lake" up --table "$1" --port "$port" --no-limits --window 1s --shards 2 \
+        --state "$work/state" --close-every 0s > "$work/up.log" 2>&1 &
+    up=$!
+    ready
+}
+
 # The endpoint without a function behind it.
 endpoint_alone() {
     stop
     rm -rf "$work/state"
     "$bin/examples/endpoint" "$port" "$work/state" "$1" 2 > "$work/up.log" 2>&1 &
     up=$!
-    for _ in $(seq 100); do
-        grep -q "Ctrl-C stops" "$work/up.log" && return
-        sleep 0.1
-    done
-    cat "$work/up.log" >&2
-    exit 1
+    ready
 }
 
 stop() {
@@ -83,7 +83,7 @@ sink() {
     stop
     "$bin/sink" "$port" > "$work/up.log" 2>&1 &
     up=$!
-    sleep 0.5
+    ready
     for run in "access_log --rate 1000000/s --bytes 300" "access_log --rate 43000/s --bytes 300" \
         "clickstream --rate 1000000/s --aggregate" "clickstream --rate 200000/s --aggregate"; do
         echo "== sink: $run"
