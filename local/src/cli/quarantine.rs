@@ -139,7 +139,7 @@ async fn register(lake: &Lake, partitions: &BTreeSet<(String, PartitionPath)>) {
 }
 
 /// How many of the partitions that rows came to are closed: readers see those rows with the next
-/// revision. None if the catalog does not answer, which says so by itself when it is asked to register.
+/// revision. A table whose catalog does not answer counts as none: registering said so before.
 async fn closed(lake: &Lake, partitions: &BTreeSet<(String, PartitionPath)>) -> usize {
     let mut asked: BTreeMap<&str, Vec<Vec<String>>> = BTreeMap::new();
     for (table, partition) in partitions {

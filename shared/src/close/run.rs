@@ -28,7 +28,7 @@ use crate::schema::TableSchema;
 
 /// Partitions that are worked on side by side: each is a dozen requests, one after the other. What
 /// their compactions take together is bounded beside this.
-const PARTITIONS_AT_ONCE: usize = 64;
+const PARTITIONS_AT_ONCE: usize = 80;
 /// First pause of a partition that failed; it doubles up to the last.
 const FIRST_PAUSE_US: i64 = 10_000_000;
 const LAST_PAUSE_US: i64 = 3_600_000_000;
