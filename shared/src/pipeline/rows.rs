@@ -121,7 +121,8 @@ impl RowBuffers {
     ///
     /// # Errors
     /// Only for defects of encoding; bad content is the inner value.
-    #[inline]
+    // Not inlined: the loop over a document's values shall be compiled here, at this crate's level.
+    #[inline(never)]
     pub fn push(
         &mut self,
         doc: &[u8],
