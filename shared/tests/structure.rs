@@ -45,11 +45,7 @@ const ADDRESSES: [(&str, &[&str], &str); 8] = [
     ("\"_weir/", &["shared/src/naming.rs", "shared/src/naming/"], "every object key is in naming"),
     ("std::env::var", &["functions/src/context.rs"], "the environment is read once, at init"),
     ("SystemTime::now", &["shared/src/clock.rs"], "time is an argument"),
-    (
-        "aws_sdk_glue",
-        &["shared/src/catalog/glue.rs", "shared/src/catalog/glue/"],
-        "the Glue SDK is behind Catalog",
-    ),
+    ("AWSGlue.", &["shared/src/catalog/glue/client.rs"], "Glue is asked at one place"),
     ("datafusion::", &["query/src/"], "SQL is behind plain functions"),
     ("lambda_runtime::", &["functions/src/", "functions/aggregate/src/"], "the library knows no Lambda"),
     ("ferrokinesis::", &["local/src/"], "the endpoint is the local runtime's"),

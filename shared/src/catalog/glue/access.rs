@@ -104,10 +104,6 @@ impl AwsAccess {
     pub(crate) async fn credential(&self) -> object_store::Result<Arc<AwsCredential>> {
         self.credentials.get_credential().await
     }
-
-    pub(crate) fn provider(&self) -> AwsCredentialProvider {
-        Arc::clone(&self.credentials)
-    }
 }
 
 /// The store's way to credentials, whatever bucket it would be for.

@@ -1,308 +1,297 @@
-//! The SDK's types ↔ definitions and partitions as Weir has them, in the form of Glue's JSON.
+//! Glue's JSON ↔ definitions and partitions as Weir has them, which are in its form already.
 //!
-//! Everything that Glue's `TableInput` can say survives the way there and back; what it cannot say
-//! is refused with the member's name, as `aws glue create-table` does it.
+//! What Glue's `TableInput` says survives the way there and back, but for views of several engines and
+//! federated tables, which are no tables of Weir. What it cannot say is refused with the member's
+//! name, as `aws glue create-table` does it: the service itself would leave it out and say nothing.
+//! The members are those of the Glue API reference, "Tables" and "Partitions" (`TableInput`,
+//! `StorageDescriptor`, `PartitionInput`).
 
-use std::collections::{BTreeMap, HashMap};
-
-use aws_sdk_glue::types as glue;
-use aws_smithy_types::DateTime;
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::catalog::partition::{Partition, PartitionStorage};
-use crate::schema::{ColumnInput, StorageDescriptor, TableInput};
+use crate::schema::{StorageDescriptor, TableInput};
 
-type Members = Map<String, Value>;
+/// A JSON object of Glue.
+pub(super) type Members = Map<String, Value>;
 
-/// A table of the catalog as the input that would make it.
-pub(super) fn table_from(table: &glue::Table) -> TableInput {
-    let mut other = Map::new();
-    put(&mut other, "Owner", table.owner.as_deref());
-    put(&mut other, "LastAccessTime", table.last_access_time.as_ref().map(seconds));
-    put(&mut other, "LastAnalyzedTime", table.last_analyzed_time.as_ref().map(seconds));
-    put(&mut other, "Retention", Some(table.retention));
-    put(&mut other, "ViewOriginalText", table.view_original_text.as_deref());
-    put(&mut other, "ViewExpandedText", table.view_expanded_text.as_deref());
-    if let Some(target) = &table.target_table {
-        let mut members = Map::new();
-        put(&mut members, "CatalogId", target.catalog_id.as_deref());
-        put(&mut members, "DatabaseName", target.database_name.as_deref());
-        put(&mut members, "Name", target.name.as_deref());
-        put(&mut members, "Region", target.region.as_deref());
-        put(&mut other, "TargetTable", Some(members));
+/// What a member holds.
+enum Kind {
+    Text,
+    Whole,
+    Seconds,
+    Flag,
+    Texts,
+    TextsByName,
+    One(&'static Shape),
+    Many(&'static Shape),
+}
+
+/// The members of an object.
+struct Shape {
+    name: &'static str,
+    members: &'static [(&'static str, Kind)],
+}
+
+const TABLE: Shape = Shape {
+    name: "TableInput",
+    members: &[
+        ("Name", Kind::Text),
+        ("Description", Kind::Text),
+        ("Owner", Kind::Text),
+        ("LastAccessTime", Kind::Seconds),
+        ("LastAnalyzedTime", Kind::Seconds),
+        ("Retention", Kind::Whole),
+        ("StorageDescriptor", Kind::One(&STORAGE)),
+        ("PartitionKeys", Kind::Many(&COLUMN)),
+        ("ViewOriginalText", Kind::Text),
+        ("ViewExpandedText", Kind::Text),
+        ("TableType", Kind::Text),
+        ("Parameters", Kind::TextsByName),
+        ("TargetTable", Kind::One(&TARGET)),
+    ],
+};
+const TARGET: Shape = Shape {
+    name: "TargetTable",
+    members: &[
+        ("CatalogId", Kind::Text),
+        ("DatabaseName", Kind::Text),
+        ("Name", Kind::Text),
+        ("Region", Kind::Text),
+    ],
+};
+const STORAGE: Shape = Shape {
+    name: "StorageDescriptor",
+    members: &[
+        ("Columns", Kind::Many(&COLUMN)),
+        ("Location", Kind::Text),
+        ("AdditionalLocations", Kind::Texts),
+        ("InputFormat", Kind::Text),
+        ("OutputFormat", Kind::Text),
+        ("Compressed", Kind::Flag),
+        ("NumberOfBuckets", Kind::Whole),
+        ("SerdeInfo", Kind::One(&SERDE_INFO)),
+        ("BucketColumns", Kind::Texts),
+        ("SortColumns", Kind::Many(&SORT_COLUMN)),
+        ("Parameters", Kind::TextsByName),
+        ("SkewedInfo", Kind::One(&SKEWED_INFO)),
+        ("StoredAsSubDirectories", Kind::Flag),
+        ("SchemaReference", Kind::One(&SCHEMA_REFERENCE)),
+    ],
+};
+const COLUMN: Shape = Shape {
+    name: "Column",
+    members: &[
+        ("Name", Kind::Text),
+        ("Type", Kind::Text),
+        ("Comment", Kind::Text),
+        ("Parameters", Kind::TextsByName),
+    ],
+};
+const SERDE_INFO: Shape = Shape {
+    name: "SerdeInfo",
+    members: &[("Name", Kind::Text), ("SerializationLibrary", Kind::Text), ("Parameters", Kind::TextsByName)],
+};
+const SORT_COLUMN: Shape =
+    Shape { name: "SortColumns", members: &[("Column", Kind::Text), ("SortOrder", Kind::Whole)] };
+const SKEWED_INFO: Shape = Shape {
+    name: "SkewedInfo",
+    members: &[
+        ("SkewedColumnNames", Kind::Texts),
+        ("SkewedColumnValues", Kind::Texts),
+        ("SkewedColumnValueLocationMaps", Kind::TextsByName),
+    ],
+};
+const SCHEMA_REFERENCE: Shape = Shape {
+    name: "SchemaReference",
+    members: &[
+        ("SchemaId", Kind::One(&SCHEMA_ID)),
+        ("SchemaVersionId", Kind::Text),
+        ("SchemaVersionNumber", Kind::Whole),
+    ],
+};
+const SCHEMA_ID: Shape = Shape {
+    name: "SchemaId",
+    members: &[("SchemaArn", Kind::Text), ("SchemaName", Kind::Text), ("RegistryName", Kind::Text)],
+};
+/// Members of a partition's entry that can be put again.
+const OF_PARTITION: [&str; 5] =
+    ["Values", "LastAccessTime", "StorageDescriptor", "Parameters", "LastAnalyzedTime"];
+
+impl Shape {
+    /// The object without its nulls.
+    fn check(&self, object: &Members) -> Result<Members, String> {
+        let mut checked = Members::new();
+        for (name, value) in object {
+            let Some((_, kind)) = self.members.iter().find(|(known, _)| known == name) else {
+                return Err(format!("Glue's {} has no member `{name}`; remove it", self.name));
+            };
+            if !value.is_null() {
+                let wrong = |what: &str| format!("{name} of {}: expected {what}", self.name);
+                checked.insert(name.clone(), kind.check(value, &wrong)?);
+            }
+        }
+        Ok(checked)
     }
-    TableInput {
-        name: table.name.clone(),
-        description: table.description.clone(),
-        storage_descriptor: table.storage_descriptor.as_ref().map(storage_from).unwrap_or_else(empty_storage),
-        partition_keys: columns_from(table.partition_keys()),
-        table_type: table.table_type.clone(),
-        parameters: sorted(table.parameters.as_ref()),
-        other,
+
+    /// The members of an answer that can be put again, without its nulls.
+    fn retain(&self, mut object: Members) -> Members {
+        object.retain(|name, value| {
+            let kind = self.members.iter().find(|(known, _)| known == name).map(|(_, kind)| kind);
+            match (kind, value) {
+                (None, _) | (_, Value::Null) => return false,
+                (Some(Kind::One(shape)), Value::Object(inner)) => {
+                    *inner = shape.retain(std::mem::take(inner))
+                }
+                (Some(Kind::Many(shape)), Value::Array(all)) => {
+                    for inner in all.iter_mut().filter_map(Value::as_object_mut) {
+                        *inner = shape.retain(std::mem::take(inner));
+                    }
+                }
+                _ => {}
+            }
+            true
+        });
+        object
     }
 }
 
-/// A definition as the SDK takes it.
-pub(super) fn table_to(table: &TableInput) -> Result<glue::TableInput, String> {
-    let mut other = Rest::of("TableInput", &table.other);
-    let target = other.take::<Members>("TargetTable")?.map(|members| {
-        let mut members = Rest::of("TargetTable", &members);
-        let target = glue::TableIdentifier::builder()
-            .set_catalog_id(members.take("CatalogId")?)
-            .set_database_name(members.take("DatabaseName")?)
-            .set_name(members.take("Name")?)
-            .set_region(members.take("Region")?)
-            .build();
-        members.end().map(|()| target)
-    });
-    let input = glue::TableInput::builder()
-        .name(&table.name)
-        .set_description(table.description.clone())
-        .set_owner(other.take("Owner")?)
-        .set_last_access_time(other.take("LastAccessTime")?.map(DateTime::from_secs_f64))
-        .set_last_analyzed_time(other.take("LastAnalyzedTime")?.map(DateTime::from_secs_f64))
-        .set_retention(other.take("Retention")?)
-        .storage_descriptor(storage_to(&table.storage_descriptor)?)
-        .set_partition_keys(Some(columns_to(&table.partition_keys)?))
-        .set_view_original_text(other.take("ViewOriginalText")?)
-        .set_view_expanded_text(other.take("ViewExpandedText")?)
-        .set_table_type(table.table_type.clone())
-        .set_parameters(Some(table.parameters.clone().into_iter().collect()))
-        .set_target_table(target.transpose()?);
-    other.end()?;
-    input.build().map_err(|e| e.to_string())
-}
-
-/// A partition of the catalog; whatever else it says is in `other`.
-pub(super) fn partition_from(partition: &glue::Partition) -> Partition {
-    let storage = partition.storage_descriptor.as_ref().map(storage_from).unwrap_or_else(empty_storage);
-    let location = storage.location.clone().unwrap_or_default();
-    let mut members = match serde_json::to_value(&storage) {
-        Ok(Value::Object(members)) => members,
-        _ => Map::new(),
-    };
-    members.remove("Location");
-    let mut other = Map::new();
-    put(&mut other, "LastAccessTime", partition.last_access_time.as_ref().map(seconds));
-    put(&mut other, "LastAnalyzedTime", partition.last_analyzed_time.as_ref().map(seconds));
-    Partition {
-        values: partition.values().to_vec(),
-        storage_descriptor: PartitionStorage { location, other: members },
-        parameters: sorted(partition.parameters.as_ref()),
-        other,
-    }
-}
-
-/// The entry as it stands, to be put again: every member that `PartitionInput` has.
-pub(super) fn partition_input(partition: &glue::Partition) -> glue::PartitionInput {
-    glue::PartitionInput::builder()
-        .set_values(partition.values.clone())
-        .set_last_access_time(partition.last_access_time)
-        .set_storage_descriptor(partition.storage_descriptor.clone())
-        .set_parameters(partition.parameters.clone())
-        .set_last_analyzed_time(partition.last_analyzed_time)
-        .build()
-}
-
-/// Columns, formats and location.
-pub(super) fn storage_to(storage: &StorageDescriptor) -> Result<glue::StorageDescriptor, String> {
-    let mut other = Rest::of("StorageDescriptor", &storage.other);
-    let serde_info = storage.serde_info.clone().map(|info| {
-        let info: Members = serde_json::from_value(info).map_err(|e| format!("SerdeInfo: {e}"))?;
-        let mut info = Rest::of("SerdeInfo", &info);
-        let built = glue::SerDeInfo::builder()
-            .set_name(info.take("Name")?)
-            .set_serialization_library(info.take("SerializationLibrary")?)
-            .set_parameters(info.take::<HashMap<String, String>>("Parameters")?)
-            .build();
-        info.end().map(|()| built)
-    });
-    let sort = other.take::<Vec<Members>>("SortColumns")?.map(|columns| {
-        let read = |members: &Members| {
-            let mut members = Rest::of("SortColumns", members);
-            let order = glue::Order::builder()
-                .set_column(members.take("Column")?)
-                .set_sort_order(members.take("SortOrder")?);
-            members.end()?;
-            order.build().map_err(|e| e.to_string())
+impl Kind {
+    fn check(&self, value: &Value, wrong: &dyn Fn(&str) -> String) -> Result<Value, String> {
+        let object = |shape: &Shape, value: &Value| match value {
+            Value::Object(members) => shape.check(members).map(Value::Object),
+            _ => Err(wrong("an object")),
         };
-        columns.iter().map(read).collect::<Result<Vec<_>, String>>()
-    });
-    let skewed = other.take::<Members>("SkewedInfo")?.map(|members| {
-        let mut members = Rest::of("SkewedInfo", &members);
-        let skewed = glue::SkewedInfo::builder()
-            .set_skewed_column_names(members.take("SkewedColumnNames")?)
-            .set_skewed_column_values(members.take("SkewedColumnValues")?)
-            .set_skewed_column_value_location_maps(members.take("SkewedColumnValueLocationMaps")?)
-            .build();
-        members.end().map(|()| skewed)
-    });
-    let reference = other.take::<Members>("SchemaReference")?.map(|members| schema_reference_to(&members));
-    let built = glue::StorageDescriptor::builder()
-        .set_columns(Some(columns_to(&storage.columns)?))
-        .set_location(storage.location.clone())
-        .set_additional_locations(other.take("AdditionalLocations")?)
-        .set_input_format(storage.input_format.clone())
-        .set_output_format(storage.output_format.clone())
-        .set_compressed(other.take("Compressed")?)
-        .set_number_of_buckets(other.take("NumberOfBuckets")?)
-        .set_serde_info(serde_info.transpose()?)
-        .set_bucket_columns(other.take("BucketColumns")?)
-        .set_sort_columns(sort.transpose()?)
-        .set_parameters(other.take::<HashMap<String, String>>("Parameters")?)
-        .set_skewed_info(skewed.transpose()?)
-        .set_stored_as_sub_directories(other.take("StoredAsSubDirectories")?)
-        .set_schema_reference(reference.transpose()?)
-        .build();
-    other.end().map(|()| built)
-}
-
-fn storage_from(storage: &glue::StorageDescriptor) -> StorageDescriptor {
-    let mut other = Map::new();
-    put(&mut other, "AdditionalLocations", storage.additional_locations.as_ref());
-    put(&mut other, "Compressed", Some(storage.compressed));
-    put(&mut other, "NumberOfBuckets", Some(storage.number_of_buckets));
-    put(&mut other, "BucketColumns", storage.bucket_columns.as_ref());
-    let order = |o: &glue::Order| json!({"Column": o.column, "SortOrder": o.sort_order});
-    let sort = storage.sort_columns.as_ref().map(|columns| columns.iter().map(order).collect::<Vec<_>>());
-    put(&mut other, "SortColumns", sort);
-    put(&mut other, "Parameters", storage.parameters.as_ref().map(|p| sorted(Some(p))));
-    if let Some(skewed) = &storage.skewed_info {
-        let mut members = Map::new();
-        put(&mut members, "SkewedColumnNames", skewed.skewed_column_names.as_ref());
-        put(&mut members, "SkewedColumnValues", skewed.skewed_column_values.as_ref());
-        let maps = skewed.skewed_column_value_location_maps.as_ref().map(|m| sorted(Some(m)));
-        put(&mut members, "SkewedColumnValueLocationMaps", maps);
-        put(&mut other, "SkewedInfo", Some(members));
-    }
-    put(&mut other, "StoredAsSubDirectories", Some(storage.stored_as_sub_directories));
-    put(&mut other, "SchemaReference", storage.schema_reference.as_ref().map(schema_reference_from));
-    let serde_info = storage.serde_info.as_ref().map(|info| {
-        let mut members = Map::new();
-        put(&mut members, "Name", info.name.as_deref());
-        put(&mut members, "SerializationLibrary", info.serialization_library.as_deref());
-        put(&mut members, "Parameters", info.parameters.as_ref().map(|p| sorted(Some(p))));
-        Value::Object(members)
-    });
-    StorageDescriptor {
-        columns: columns_from(storage.columns()),
-        location: storage.location.clone().filter(|location| !location.is_empty()),
-        input_format: storage.input_format.clone().filter(|format| !format.is_empty()),
-        output_format: storage.output_format.clone().filter(|format| !format.is_empty()),
-        serde_info,
-        other,
+        let (fits, what) = match (self, value) {
+            (Kind::One(shape), _) => return object(shape, value),
+            (Kind::Many(shape), Value::Array(all)) => {
+                return all.iter().map(|value| object(shape, value)).collect();
+            }
+            (Kind::Many(_), _) => (false, "a list of objects"),
+            (Kind::Text, _) => (value.is_string(), "a string"),
+            (Kind::Whole, _) => {
+                (value.as_i64().is_some_and(|whole| i32::try_from(whole).is_ok()), "a whole number")
+            }
+            (Kind::Seconds, _) => (value.is_number(), "seconds since 1970"),
+            (Kind::Flag, _) => (value.is_boolean(), "true or false"),
+            (Kind::Texts, _) => (is_texts(value), "a list of strings"),
+            (Kind::TextsByName, _) => (is_texts_by_name(value), "strings by name"),
+        };
+        if fits { Ok(value.clone()) } else { Err(wrong(what)) }
     }
 }
 
-fn schema_reference_to(members: &Members) -> Result<glue::SchemaReference, String> {
-    let mut members = Rest::of("SchemaReference", members);
-    let id = members.take::<Members>("SchemaId")?.map(|id| {
-        let mut id = Rest::of("SchemaId", &id);
-        let built = glue::SchemaId::builder()
-            .set_schema_arn(id.take("SchemaArn")?)
-            .set_schema_name(id.take("SchemaName")?)
-            .set_registry_name(id.take("RegistryName")?)
-            .build();
-        id.end().map(|()| built)
-    });
-    let reference = glue::SchemaReference::builder()
-        .set_schema_id(id.transpose()?)
-        .set_schema_version_id(members.take("SchemaVersionId")?)
-        .set_schema_version_number(members.take("SchemaVersionNumber")?)
-        .build();
-    members.end().map(|()| reference)
-}
-
-fn schema_reference_from(reference: &glue::SchemaReference) -> Members {
-    let mut members = Map::new();
-    if let Some(id) = &reference.schema_id {
-        let mut ids = Map::new();
-        put(&mut ids, "SchemaArn", id.schema_arn.as_deref());
-        put(&mut ids, "SchemaName", id.schema_name.as_deref());
-        put(&mut ids, "RegistryName", id.registry_name.as_deref());
-        put(&mut members, "SchemaId", Some(ids));
+/// A table of an answer as the input that would make it.
+pub(super) fn table_from(table: &Members) -> Result<TableInput, String> {
+    let mut members = TABLE.retain(table.clone());
+    let storage = members.entry("StorageDescriptor").or_insert_with(|| json!({}));
+    // Views and links to other tables have no columns; crawlers leave empty strings.
+    if let Some(storage) = storage.as_object_mut() {
+        storage.entry("Columns").or_insert_with(|| json!([]));
+        let said = |name: &str, value: &Value| {
+            !matches!(name, "Location" | "InputFormat" | "OutputFormat") || value.as_str() != Some("")
+        };
+        storage.retain(|name, value| said(name, value));
     }
-    put(&mut members, "SchemaVersionId", reference.schema_version_id.as_deref());
-    put(&mut members, "SchemaVersionNumber", reference.schema_version_number);
-    members
-}
-
-fn columns_from(columns: &[glue::Column]) -> Vec<ColumnInput> {
-    let read = |column: &glue::Column| ColumnInput {
-        name: column.name.clone(),
-        ty: column.r#type.clone().unwrap_or_default(),
-        comment: column.comment.clone(),
-        parameters: sorted(column.parameters.as_ref()),
-        other: Map::new(),
-    };
-    columns.iter().map(read).collect()
-}
-
-fn columns_to(columns: &[ColumnInput]) -> Result<Vec<glue::Column>, String> {
-    let read = |column: &ColumnInput| {
-        Rest::of("Column", &column.other).end()?;
-        let parameters = (!column.parameters.is_empty())
-            .then(|| column.parameters.clone().into_iter().collect::<HashMap<_, _>>());
-        glue::Column::builder()
-            .name(&column.name)
-            .r#type(&column.ty)
-            .set_comment(column.comment.clone())
-            .set_parameters(parameters)
-            .build()
-            .map_err(|e| e.to_string())
-    };
-    columns.iter().map(read).collect()
-}
-
-fn empty_storage() -> StorageDescriptor {
-    StorageDescriptor {
-        columns: Vec::new(),
-        location: None,
-        input_format: None,
-        output_format: None,
-        serde_info: None,
-        other: Map::new(),
-    }
-}
-
-fn put(members: &mut Members, name: &str, value: Option<impl serde::Serialize>) {
-    if let Some(Ok(value)) = value.map(serde_json::to_value) {
-        members.insert(name.to_owned(), value);
-    }
-}
-
-fn seconds(time: &DateTime) -> f64 {
-    time.as_secs_f64()
-}
-
-fn sorted(parameters: Option<&HashMap<String, String>>) -> BTreeMap<String, String> {
-    parameters.into_iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect()
-}
-
-/// Members of a JSON object that are taken one by one; none may be left.
-struct Rest {
-    of: &'static str,
-    members: Members,
-}
-
-impl Rest {
-    fn of(of: &'static str, members: &Members) -> Self {
-        Self { of, members: members.clone() }
-    }
-
-    fn take<T: DeserializeOwned>(&mut self, name: &str) -> Result<Option<T>, String> {
-        let value = self.members.remove(name).filter(|value| !value.is_null());
-        let read = value.map(serde_json::from_value).transpose();
-        read.map_err(|e| format!("{} of {}: {e}", name, self.of))
-    }
-
-    fn end(self) -> Result<(), String> {
-        match self.members.keys().next() {
-            Some(name) => Err(format!("Glue's {} has no member `{name}`; remove it", self.of)),
-            None => Ok(()),
+    let mut table = Value::Object(members);
+    for columns in ["/StorageDescriptor/Columns", "/PartitionKeys"] {
+        for column in table.pointer_mut(columns).and_then(Value::as_array_mut).into_iter().flatten() {
+            if let Some(column) = column.as_object_mut() {
+                column.entry("Type").or_insert_with(|| json!(""));
+            }
         }
     }
+    serde_json::from_value(table).map_err(|e| e.to_string())
+}
+
+/// A definition as Glue takes it.
+pub(super) fn table_to(table: &TableInput) -> Result<Value, String> {
+    let mut members = checked(&TABLE, table)?;
+    // Some readers of Glue expect the list also of a table without partitions.
+    members.entry("PartitionKeys").or_insert_with(|| json!([]));
+    Ok(Value::Object(members))
+}
+
+/// Columns, formats and location as Glue takes them.
+pub(super) fn storage_to(storage: &StorageDescriptor) -> Result<Members, String> {
+    checked(&STORAGE, storage)
+}
+
+fn checked(shape: &Shape, value: &impl serde::Serialize) -> Result<Members, String> {
+    match serde_json::to_value(value).map_err(|e| e.to_string())? {
+        Value::Object(members) => shape.check(&members),
+        _ => Err(format!("{}: expected an object", shape.name)),
+    }
+}
+
+/// A partition's entry as Glue has it: every member that `PartitionInput` has too, without its nulls.
+///
+/// One whose values, location or parameters cannot be read is none: what is taken for an entry that
+/// says nothing would be written over.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(try_from = "Members")]
+pub(super) struct Entry(Members);
+
+impl TryFrom<Members> for Entry {
+    type Error = String;
+
+    fn try_from(mut members: Members) -> Result<Self, String> {
+        members.retain(|name, value| OF_PARTITION.contains(&&**name) && !value.is_null());
+        if !members.get("Values").is_some_and(is_texts) {
+            return Err("a partition without values".to_owned());
+        }
+        if !members.get("Parameters").is_none_or(is_texts_by_name) {
+            return Err("parameters of a partition that are no strings by name".to_owned());
+        }
+        match members.get_mut("StorageDescriptor") {
+            None => {}
+            Some(Value::Object(storage)) => {
+                storage.retain(|_, value| !value.is_null());
+                if !storage.get("Location").is_none_or(Value::is_string) {
+                    return Err("a partition's location that is no string".to_owned());
+                }
+            }
+            Some(_) => return Err("a partition's storage that is no object".to_owned()),
+        }
+        Ok(Self(members))
+    }
+}
+
+impl Entry {
+    /// The partition; whatever else the entry says is in `other`.
+    pub(super) fn partition(&self) -> Partition {
+        let mut other = self.0.clone();
+        let mut object = |name: &str| match other.remove(name) {
+            Some(Value::Object(members)) => members,
+            _ => Members::new(),
+        };
+        let (mut storage, parameters) = (object("StorageDescriptor"), object("Parameters"));
+        let text = |value: Value| value.as_str().unwrap_or_default().to_owned();
+        let location = storage.remove("Location").map(text).unwrap_or_default();
+        let values = match other.remove("Values") {
+            Some(Value::Array(values)) => values.into_iter().map(text).collect(),
+            _ => Vec::new(),
+        };
+        Partition {
+            values,
+            storage_descriptor: PartitionStorage { location, other: storage },
+            parameters: parameters.into_iter().map(|(name, value)| (name, text(value))).collect(),
+            other,
+        }
+    }
+
+    /// The entry as it stands, to be put again.
+    pub(super) fn into_input(self) -> Members {
+        self.0
+    }
+}
+
+fn is_texts(value: &Value) -> bool {
+    value.as_array().is_some_and(|all| all.iter().all(Value::is_string))
+}
+
+fn is_texts_by_name(value: &Value) -> bool {
+    value.as_object().is_some_and(|all| all.values().all(Value::is_string))
 }
 
 #[cfg(test)]
@@ -335,30 +324,36 @@ mod tests {
         })
     }
 
-    fn as_table(input: &glue::TableInput) -> glue::Table {
-        glue::Table::builder()
-            .name(&input.name)
-            .set_description(input.description.clone())
-            .set_owner(input.owner.clone())
-            .set_last_access_time(input.last_access_time)
-            .set_last_analyzed_time(input.last_analyzed_time)
-            .retention(input.retention)
-            .set_storage_descriptor(input.storage_descriptor.clone())
-            .set_partition_keys(input.partition_keys.clone())
-            .set_view_original_text(input.view_original_text.clone())
-            .set_view_expanded_text(input.view_expanded_text.clone())
-            .set_table_type(input.table_type.clone())
-            .set_parameters(input.parameters.clone())
-            .set_target_table(input.target_table.clone())
-            .build()
-            .unwrap()
+    fn members(value: &Value) -> Members {
+        value.as_object().unwrap().clone()
     }
 
     #[test]
     fn every_member_of_a_definition_survives_the_way_there_and_back() {
         let definition = TableInput::from_json(&everything().to_string()).unwrap();
-        let back = table_from(&as_table(&table_to(&definition).unwrap()));
-        assert_eq!(back, definition);
+        let sent = table_to(&definition).unwrap();
+        assert_eq!(sent, everything());
+        // What an answer says besides cannot be put.
+        let mut answer = members(&sent);
+        answer.extend(members(&json!({"DatabaseName": "db", "VersionId": "3", "CreateTime": 1.7e9,
+            "IsRegisteredWithLakeFormation": false, "Status": null})));
+        assert_eq!(table_from(&answer).unwrap(), definition);
+    }
+
+    #[test]
+    fn a_table_without_columns_or_types_is_read_all_the_same() {
+        let link = members(&json!({"Name": "t", "TargetTable": {"Name": "u"}, "StorageDescriptor": null}));
+        let read = table_from(&link).unwrap();
+        assert!(read.storage_descriptor.columns.is_empty() && read.storage_descriptor.location.is_none());
+        let sparse = members(&json!({"Name": "t", "PartitionKeys": [{"Name": "dt", "Type": null}],
+            "StorageDescriptor": {"Columns": [{"Name": "a", "Nonsense": 1}], "Location": "", "InputFormat": ""}}));
+        let read = table_from(&sparse).unwrap();
+        assert_eq!(
+            (read.storage_descriptor.columns[0].ty.as_str(), read.partition_keys[0].ty.as_str()),
+            ("", "")
+        );
+        assert!(read.storage_descriptor.columns[0].other.is_empty());
+        assert_eq!((read.storage_descriptor.location, read.storage_descriptor.input_format), (None, None));
     }
 
     #[test]
@@ -379,33 +374,64 @@ mod tests {
             let error = table_to(&definition).unwrap_err();
             assert!(error.starts_with(expected), "{place}: {error}");
         }
-        let mut wrong = everything();
-        wrong["Retention"] = json!("long");
-        let error = table_to(&TableInput::from_json(&wrong.to_string()).unwrap()).unwrap_err();
-        assert!(error.starts_with("Retention of TableInput: "), "{error}");
+        for (place, expected) in [
+            ("/Retention", "Retention of TableInput: expected a whole number"),
+            ("/LastAccessTime", "LastAccessTime of TableInput: expected seconds since 1970"),
+            ("/Owner", "Owner of TableInput: expected a string"),
+            ("/TargetTable", "TargetTable of TableInput: expected an object"),
+            ("/StorageDescriptor/Compressed", "Compressed of StorageDescriptor: expected true or false"),
+            (
+                "/StorageDescriptor/SortColumns",
+                "SortColumns of StorageDescriptor: expected a list of objects",
+            ),
+            (
+                "/StorageDescriptor/BucketColumns",
+                "BucketColumns of StorageDescriptor: expected a list of strings",
+            ),
+            ("/StorageDescriptor/SerdeInfo/Parameters", "Parameters of SerdeInfo: expected strings by name"),
+        ] {
+            let mut wrong = everything();
+            *wrong.pointer_mut(place).unwrap() = if place == "/Owner" { json!(1) } else { json!("long") };
+            let error = table_to(&TableInput::from_json(&wrong.to_string()).unwrap()).unwrap_err();
+            assert_eq!(error, expected);
+        }
     }
 
     #[test]
     fn a_partition_keeps_what_others_wrote() {
-        let definition = TableInput::from_json(&everything().to_string()).unwrap();
-        let storage = storage_to(&definition.storage_descriptor).unwrap();
-        let partition = glue::Partition::builder()
-            .values("2026-11-20")
-            .storage_descriptor(storage)
-            .parameters("foreign", "kept")
-            .last_access_time(DateTime::from_secs(5))
-            .build();
-        let read = partition_from(&partition);
+        let answer = json!({
+            "Values": ["2026-11-20"], "DatabaseName": "db", "TableName": "t", "CreationTime": 1.7e9,
+            "LastAccessTime": 5.0, "LastAnalyzedTime": null,
+            "StorageDescriptor": everything()["StorageDescriptor"], "Parameters": {"foreign": "kept"}});
+        let entry: Entry = serde_json::from_value(answer).unwrap();
+        let read = entry.partition();
         assert_eq!(
             (read.storage_descriptor.location.as_str(), &read.values[..]),
             ("s3://b/t/", &["2026-11-20".to_owned()][..])
         );
         assert_eq!(read.parameters.get("foreign").map(String::as_str), Some("kept"));
         assert_eq!(read.storage_descriptor.other["SerdeInfo"]["Name"], "n");
-        assert_eq!(read.other["LastAccessTime"], 5.0);
-        let input = partition_input(&partition);
-        assert_eq!(input.parameters, partition.parameters);
-        assert_eq!(input.storage_descriptor, partition.storage_descriptor);
-        assert_eq!(input.last_access_time, partition.last_access_time);
+        assert_eq!(read.other, members(&json!({"LastAccessTime": 5.0})));
+        assert_eq!(
+            Value::Object(entry.into_input()),
+            json!({"Values": ["2026-11-20"], "LastAccessTime": 5.0,
+                "StorageDescriptor": everything()["StorageDescriptor"], "Parameters": {"foreign": "kept"}})
+        );
+    }
+
+    #[test]
+    fn an_entry_that_cannot_be_read_is_none_that_says_nothing() {
+        let read = |entry: Value| serde_json::from_value::<Entry>(entry);
+        assert_eq!(read(json!({"Values": ["d"], "Parameters": null})).unwrap().partition().revision(), 0);
+        for wrong in [
+            json!({"Parameters": {}}),
+            json!({"Values": ["d", null]}),
+            json!({"Values": ["d"], "Parameters": {"weir.revision": "5", "x": null}}),
+            json!({"Values": ["d"], "Parameters": []}),
+            json!({"Values": ["d"], "StorageDescriptor": "s3://b"}),
+            json!({"Values": ["d"], "StorageDescriptor": {"Location": 1}}),
+        ] {
+            assert!(read(wrong.clone()).is_err(), "{wrong}");
+        }
     }
 }

@@ -2,18 +2,25 @@
 
 use std::fmt;
 
-use aws_sdk_glue::error::{ProvideErrorMetadata, SdkError};
-
 use crate::error::Error;
 
-/// Codes of answers that pass, beside time-outs and broken connections. The SDK has repeated the
-/// request already; a later call may succeed.
-const PASSING: [&str; 13] = [
+/// Codes that ask to come again later.
+const THROTTLES: [&str; 11] = [
     "ThrottlingException",
     "ThrottledException",
     "Throttling",
     "RequestLimitExceeded",
+    "RequestThrottled",
+    "RequestThrottledException",
+    "RequestTimeout",
+    "RequestTimeoutException",
+    "ProvisionedThroughputExceededException",
     "TooManyRequestsException",
+    "SlowDown",
+];
+/// Other codes that pass. The client has repeated the request where that could help at once; a later
+/// call may succeed.
+const PASSING: [&str; 8] = [
     "InternalServiceException",
     "InternalFailure",
     "ServiceUnavailable",
@@ -24,47 +31,78 @@ const PASSING: [&str; 13] = [
     "ResourceNotReadyException",
 ];
 
-/// A refusal of Glue: its code and words, and what to do.
+/// A call without an answer that says yes.
 #[derive(Debug)]
-struct Failure {
+pub(super) enum Failure {
+    /// The service said no.
+    Refused {
+        code: String,
+        message: String,
+        /// Something went wrong there, not here.
+        of_service: bool,
+    },
+    /// It was asked, and no readable answer came.
+    Lost(String),
+    /// It was not asked.
+    Unsent(String),
+}
+
+impl Failure {
+    /// The code of a refusal.
+    pub(super) fn code(&self) -> Option<&str> {
+        match self {
+            Self::Refused { code, .. } => Some(code),
+            Self::Lost(_) | Self::Unsent(_) => None,
+        }
+    }
+
+    /// Whether the same request can succeed in a moment.
+    pub(super) fn passes_soon(&self) -> bool {
+        match self {
+            Self::Refused { code, of_service, .. } => *of_service || THROTTLES.contains(&&**code),
+            Self::Lost(_) => true,
+            Self::Unsent(_) => false,
+        }
+    }
+
+    /// The error of a call; `action` is what IAM calls it (`glue:GetTable`).
+    pub(super) fn of(&self, operation: &'static str, object: &str, action: &str) -> Error {
+        let (source, retryable) = match self {
+            Self::Refused { code, message, of_service } => {
+                (Cause::refused(code, message, action), *of_service || is_passing(code))
+            }
+            Self::Lost(reason) | Self::Unsent(reason) => (Cause::unanswered(reason), true),
+        };
+        Error::Store { operation, object: object.to_owned(), retryable, source: Box::new(source) }
+    }
+}
+
+/// Why not, and what to do.
+#[derive(Debug)]
+struct Cause {
     reason: String,
     advice: String,
 }
 
-impl fmt::Display for Failure {
+impl Cause {
+    fn refused(code: &str, message: &str, action: &str) -> Self {
+        Self { reason: format!("{code}: {message}"), advice: advice(code, message, action) }
+    }
+
+    fn unanswered(reason: &str) -> Self {
+        let advice = "look at the credentials, AWS_REGION, AWS_ENDPOINT_URL_GLUE and the network".to_owned();
+        Self { reason: reason.to_owned(), advice }
+    }
+}
+
+impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.reason)?;
         if self.advice.is_empty() { Ok(()) } else { write!(f, "; {}", self.advice) }
     }
 }
 
-impl std::error::Error for Failure {}
-
-/// The error of a call; `action` is what IAM calls it (`glue:GetTable`).
-pub(super) fn failed<E, R>(
-    operation: &'static str,
-    object: &str,
-    action: &str,
-    error: &SdkError<E, R>,
-) -> Error
-where
-    E: ProvideErrorMetadata + std::error::Error + 'static,
-    R: fmt::Debug,
-{
-    let (reason, advice, retryable) = match code(error) {
-        Some(code) => {
-            let message = error.as_service_error().and_then(|e| e.message()).unwrap_or("no message");
-            (format!("{code}: {message}"), advice(code, message, action), is_passing(code))
-        }
-        None => (causes(error), "look at AWS_REGION, AWS_ENDPOINT_URL_GLUE and the network".to_owned(), true),
-    };
-    Error::Store {
-        operation,
-        object: object.to_owned(),
-        retryable,
-        source: Box::new(Failure { reason, advice }),
-    }
-}
+impl std::error::Error for Cause {}
 
 /// The error of one item of a batch.
 pub(super) fn item_failed(
@@ -73,19 +111,13 @@ pub(super) fn item_failed(
     action: &str,
     (code, message): (&str, &str),
 ) -> Error {
-    let source = Failure { reason: format!("{code}: {message}"), advice: advice(code, message, action) };
-    let (object, retryable) = (object.to_owned(), is_passing(code));
-    Error::Store { operation, object, retryable, source: Box::new(source) }
-}
-
-/// The code of a refusal; none if there was no readable answer.
-pub(super) fn code<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> Option<&str> {
-    error.as_service_error()?.code()
+    let source = Box::new(Cause::refused(code, message, action));
+    Error::Store { operation, object: object.to_owned(), retryable: is_passing(code), source }
 }
 
 /// Whether trying again later can help without anyone changing anything.
 pub(super) fn is_passing(code: &str) -> bool {
-    PASSING.contains(&code)
+    PASSING.contains(&code) || THROTTLES.contains(&code)
 }
 
 fn advice(code: &str, message: &str, action: &str) -> String {
@@ -104,18 +136,4 @@ fn advice(code: &str, message: &str, action: &str) -> String {
         }
         _ => String::new(),
     }
-}
-
-/// The causes of an error without an answer, innermost last.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let said = cause.to_string();
-        if !text.ends_with(&said) {
-            text = format!("{text}: {said}");
-        }
-        source = cause.source();
-    }
-    text
 }

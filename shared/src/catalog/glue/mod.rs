@@ -1,20 +1,21 @@
-//! The Glue Data Catalog as a [`Catalog`]; the only address of its SDK.
+//! The Glue Data Catalog as a [`Catalog`]; the only address of its calls.
 //!
 //! ```text
-//! Catalog ──► GlueCatalog ──► convert ──► SDK client ──► connector: the store's HTTP client
+//! Catalog ──► GlueCatalog ──► convert ──► client: tries ──► request: signed, the store's HTTP client
 //!                 │  tables remembered for a while, with the version that Glue gave them
 //!                 └► partitions: at most 100 a call, an answer for each one
 //! ```
 //!
-//! The client is made with the first request: who has another catalog pays nothing. Glue has no
-//! conditional update of a partition; what a race leaves is repaired by close.
+//! Nothing is connected before the first request: who has another catalog pays nothing. Glue has no
+//! conditional update of a partition; what a race leaves is repaired by close. There is no SDK: its
+//! 13 calls of Glue's 300 took a tenth of a first build (docs/ARCHITECTURE.md, "Build time").
 
 mod access;
 mod client;
-mod connector;
 mod convert;
 mod failure;
 mod partitions;
+pub(crate) mod request;
 mod run;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::Catalog;
 use super::partition::{Partition, SameRevision, Switch};
@@ -36,7 +39,8 @@ pub use access::{AwsAccess, Patience};
 pub use client::GlueClient;
 pub use run::{JobRun, Start};
 
-use failure::{code, failed};
+use convert::{Entry, Members};
+use failure::Failure;
 
 /// How long a table is taken as it was read.
 const FRESH: Duration = Duration::from_secs(300);
@@ -100,20 +104,25 @@ impl GlueCatalog {
 
     /// Asks Glue.
     async fn read(&self, table: &str) -> Result<Option<Known>> {
-        let request = self.client.get()?.get_table().database_name(&self.database).name(table).send();
-        let found = match request.await {
+        let body = json!({"DatabaseName": self.database, "Name": table});
+        let found = match self.client.call::<FoundTable>("GetTable", &body).await {
             Ok(answer) => answer.table,
             Err(e) if is_absent_table(&e) => None,
-            Err(e) => return Err(failed("get table", &self.object(table), "glue:GetTable", &e)),
+            Err(e) => return Err(e.of("get table", &self.object(table), "glue:GetTable")),
         };
         let Some(found) = found else {
             self.forget(table);
             return Ok(None);
         };
+        let definition = convert::table_from(&found).map_err(|problem| Error::Format {
+            object: self.object(table),
+            problem,
+            retryable: false,
+        })?;
         let known = Known {
-            definition: Arc::new(convert::table_from(&found)),
+            definition: Arc::new(definition),
             schema: None,
-            version: found.version_id,
+            version: found.get("VersionId").and_then(Value::as_str).map(str::to_owned),
             read_at: self.clock.now(),
         };
         self.remember(table, known.clone());
@@ -169,30 +178,21 @@ impl GlueCatalog {
         }
     }
 
-    async fn create_table(&self, input: aws_sdk_glue::types::TableInput) -> Result<()> {
-        let object = self.object(&input.name);
-        let request = self.client.get()?.create_table().database_name(&self.database).table_input(input);
-        match request.send().await {
-            Ok(_) => Ok(()),
-            Err(e) => Err(failed("create table", &object, "glue:CreateTable", &e)),
-        }
+    async fn create_table(&self, name: &str, input: Value) -> Result<()> {
+        let body = json!({"DatabaseName": self.database, "TableInput": input});
+        let done = self.client.tell("CreateTable", &body).await;
+        done.map_err(|e| e.of("create table", &self.object(name), "glue:CreateTable"))
     }
 
     /// Replaces a definition, if it still is what `known` says. Glue keeps the old version: people
     /// apply definitions rarely, and may want one back.
-    async fn update_table(&self, input: aws_sdk_glue::types::TableInput, known: &Known) -> Result<()> {
-        let object = self.object(&input.name);
-        let request = self
-            .client
-            .get()?
-            .update_table()
-            .database_name(&self.database)
-            .table_input(input)
-            .set_version_id(known.version.clone());
-        match request.send().await {
-            Ok(_) => Ok(()),
-            Err(e) => Err(failed("update table", &object, "glue:UpdateTable", &e)),
+    async fn update_table(&self, name: &str, input: Value, known: &Known) -> Result<()> {
+        let mut body = json!({"DatabaseName": self.database, "TableInput": input});
+        if let Some(version) = &known.version {
+            body["VersionId"] = json!(version);
         }
+        let done = self.client.tell("UpdateTable", &body).await;
+        done.map_err(|e| e.of("update table", &self.object(name), "glue:UpdateTable"))
     }
 }
 
@@ -209,12 +209,15 @@ impl Catalog for GlueCatalog {
     }
 
     async fn tables(&self) -> Result<Vec<String>> {
-        let request = self.client.get()?.get_tables().database_name(&self.database);
-        let mut pages = request.into_paginator().send();
         let mut names = Vec::new();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|e| failed("list tables of", &self.address, "glue:GetTables", &e))?;
-            names.extend(page.table_list.unwrap_or_default().into_iter().map(|table| table.name));
+        let mut body = json!({"DatabaseName": self.database});
+        let failed = |e: Failure| e.of("list tables of", &self.address, "glue:GetTables");
+        loop {
+            let page: TablePage = self.client.call("GetTables", &body).await.map_err(failed)?;
+            names.extend(page.table_list.into_iter().flatten().map(|table| table.name));
+            if !turn(&mut body, page.next_token).map_err(failed)? {
+                break;
+            }
         }
         names.sort();
         Ok(names)
@@ -234,8 +237,8 @@ impl Catalog for GlueCatalog {
             None => self.read(&table.name).await?,
         };
         let done = match &known {
-            None => self.create_table(input).await,
-            Some(known) => self.update_table(input, known).await,
+            None => self.create_table(&table.name, input).await,
+            Some(known) => self.update_table(&table.name, input, known).await,
         };
         self.forget(&table.name);
         if let Err(error) = done {
@@ -277,7 +280,7 @@ impl Catalog for GlueCatalog {
 
     async fn partition(&self, table: &str, values: &[String]) -> Result<Option<Partition>> {
         self.existing(table).await?;
-        Ok(self.entry(table, values).await?.as_ref().map(convert::partition_from))
+        Ok(self.entry(table, values).await?.as_ref().map(Entry::partition))
     }
 
     async fn partitions_of(&self, table: &str, asked: &[Vec<String>]) -> Result<Vec<Partition>> {
@@ -315,10 +318,39 @@ fn types(table: &TableInput) -> Vec<(&str, &str)> {
     table.storage_descriptor.columns.iter().map(|c| (c.name.as_str(), c.ty.as_str())).collect()
 }
 
-fn is_absent_table(
-    error: &aws_sdk_glue::error::SdkError<aws_sdk_glue::operation::get_table::GetTableError>,
-) -> bool {
-    use aws_sdk_glue::error::ProvideErrorMetadata;
-    let message = error.as_service_error().and_then(ProvideErrorMetadata::message).unwrap_or_default();
-    code(error) == Some("EntityNotFoundException") && !message.starts_with("Database ")
+fn is_absent_table(failure: &Failure) -> bool {
+    matches!(failure, Failure::Refused { code, message, .. }
+        if code == "EntityNotFoundException" && !message.starts_with("Database "))
+}
+
+/// Asks for the next page, if there is one.
+///
+/// # Errors
+/// It is the one that was asked for.
+fn turn(body: &mut Value, next_token: Option<String>) -> Result<bool, Failure> {
+    let Some(token) = next_token.filter(|token| !token.is_empty()) else { return Ok(false) };
+    if body["NextToken"] == *token {
+        return Err(Failure::Lost("the same page again".to_owned()));
+    }
+    body["NextToken"] = json!(token);
+    Ok(true)
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct FoundTable {
+    table: Option<Members>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct TablePage {
+    table_list: Option<Vec<TableName>>,
+    next_token: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct TableName {
+    name: String,
 }

@@ -6,19 +6,21 @@
 
 use std::time::Duration;
 
-use aws_sdk_glue::types as glue;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
-use super::failure::{code, failed, is_passing, item_failed};
-use super::{GlueCatalog, client, convert};
+use super::convert::{self, Entry, Members};
+use super::failure::{Failure, is_passing, item_failed};
+use super::{GlueCatalog, turn};
 use crate::catalog::REVISION;
 use crate::catalog::partition::{Partition, SameRevision, Switch};
 use crate::error::{Error, Result};
-use crate::schema::{TableInput, TableSchema};
+use crate::schema::{ColumnInput, TableInput, TableSchema};
 
 /// Partitions of one `BatchCreatePartition` or `BatchUpdatePartition`: the service refuses more.
 const MAX_BATCH: usize = 100;
 /// Partitions of one page: the service's own most.
-const PAGE: i32 = 1_000;
+const PAGE: usize = 1_000;
 /// Partitions of one `BatchGetPartition`, which carries the columns of each: the service takes twice as many.
 pub(super) const ASKED: usize = 500;
 /// Tries at what an answer says of single partitions, and at a switch.
@@ -79,17 +81,12 @@ impl GlueCatalog {
         for attempt in 1.. {
             let inputs: Vec<_> =
                 wanted.iter().map(|values| live(table, values)).collect::<Result<Vec<_>>>()?;
-            let request = self
-                .client
-                .get()?
-                .batch_create_partition()
-                .database_name(&self.database)
-                .table_name(&table.name)
-                .set_partition_input_list(Some(inputs));
-            let answer = request.send().await;
-            let answer = answer
-                .map_err(|e| failed("register partitions of", &object, "glue:BatchCreatePartition", &e))?;
-            let items = self.items(table, answer.errors());
+            let mut body = self.of_table(&table.name);
+            body["PartitionInputList"] = json!(inputs);
+            let answer = self.client.call::<Refused>("BatchCreatePartition", &body).await;
+            let answer =
+                answer.map_err(|e| e.of("register partitions of", &object, "glue:BatchCreatePartition"))?;
+            let items = self.items(table, answer.errors.unwrap_or_default());
             existing.extend(items.existing);
             refused = refused.or(items.refused);
             match items.passing {
@@ -102,17 +99,15 @@ impl GlueCatalog {
         refused.map_or(Ok(existing), Err)
     }
 
-    fn items(&self, table: &TableInput, errors: &[glue::PartitionError]) -> Items {
+    fn items(&self, table: &TableInput, errors: Vec<PartitionError>) -> Items {
         let mut items = Items { existing: Vec::new(), again: Vec::new(), passing: None, refused: None };
         for error in errors {
-            let values = error.partition_values().to_vec();
-            let detail = error.error_detail();
-            let code = detail.and_then(|d| d.error_code()).unwrap_or("no code");
+            let (code, message) = error.said();
+            let values = error.partition_values.clone().unwrap_or_default();
             if code == "AlreadyExistsException" {
                 items.existing.push(values);
                 continue;
             }
-            let message = detail.and_then(|d| d.error_message()).unwrap_or("no message");
             let object = format!("{} {values:?}", self.object(&table.name));
             let said = (code, message);
             let failed = item_failed("register partition", &object, "glue:BatchCreatePartition", said);
@@ -131,7 +126,7 @@ impl GlueCatalog {
         let ours = super::run::plain(&format!("{}/{}", self.lake, table.name));
         for values in existing {
             let Some(entry) = self.entry(&table.name, values).await? else { continue };
-            let location = convert::partition_from(&entry).storage_descriptor.location;
+            let location = entry.partition().storage_descriptor.location;
             let below = super::run::plain(&location);
             let below = below.strip_prefix(&ours).unwrap_or_default();
             if !below.starts_with("/live/") && !below.starts_with("/closed/") {
@@ -150,28 +145,20 @@ impl GlueCatalog {
     /// All entries, page by page.
     pub(super) async fn listed(&self, table: &str, columns: Columns) -> Result<Vec<Partition>> {
         let entries = self.entries(table, columns).await?;
-        Ok(entries.iter().map(convert::partition_from).collect())
+        Ok(entries.iter().map(Entry::partition).collect())
     }
 
-    async fn entries(&self, table: &str, columns: Columns) -> Result<Vec<glue::Partition>> {
+    async fn entries(&self, table: &str, columns: Columns) -> Result<Vec<Entry>> {
         let mut found = Vec::new();
-        let mut token = None;
+        let mut body = self.of_table(table);
+        body["MaxResults"] = json!(PAGE);
+        body["ExcludeColumnSchema"] = json!(columns == Columns::Excluded);
+        let object = self.object(table);
+        let failed = |e: Failure| e.of("list partitions of", &object, "glue:GetPartitions");
         loop {
-            let request = self
-                .client
-                .get()?
-                .get_partitions()
-                .database_name(&self.database)
-                .table_name(table)
-                .max_results(PAGE)
-                .exclude_column_schema(columns == Columns::Excluded)
-                .set_next_token(token);
-            let page = request.send().await;
-            let page = page
-                .map_err(|e| failed("list partitions of", &self.object(table), "glue:GetPartitions", &e))?;
+            let page: Page = self.client.call("GetPartitions", &body).await.map_err(failed)?;
             found.extend(page.partitions.unwrap_or_default());
-            token = page.next_token.filter(|token| !token.is_empty());
-            if token.is_none() {
+            if !turn(&mut body, page.next_token).map_err(failed)? {
                 return Ok(found);
             }
         }
@@ -191,7 +178,7 @@ impl GlueCatalog {
                 }
                 // What is left may be what is not there, or what the service had no time for.
                 for values in left {
-                    found.extend(self.entry(table, &values).await?.as_ref().map(convert::partition_from));
+                    found.extend(self.entry(table, &values).await?.as_ref().map(Entry::partition));
                 }
                 break;
             }
@@ -205,40 +192,32 @@ impl GlueCatalog {
         table: &str,
         wanted: &[Vec<String>],
     ) -> Result<(Vec<Partition>, Vec<Vec<String>>)> {
-        let keys = wanted.iter().map(|values| {
-            let key = glue::PartitionValueList::builder().set_values(Some(values.clone())).build();
-            key.map_err(|e| Error::Internal(e.to_string()))
-        });
-        let request = self
-            .client
-            .get()?
-            .batch_get_partition()
-            .database_name(&self.database)
-            .table_name(table)
-            .set_partitions_to_get(Some(keys.collect::<Result<_>>()?));
-        let answer = request.send().await;
-        let answer = answer
-            .map_err(|e| failed("get partitions of", &self.object(table), "glue:BatchGetPartition", &e))?;
-        let again = answer.unprocessed_keys().iter().map(|key| key.values().to_vec()).collect();
-        Ok((answer.partitions().iter().map(convert::partition_from).collect(), again))
+        let mut body = self.of_table(table);
+        body["PartitionsToGet"] = wanted.iter().map(|values| json!({"Values": values})).collect();
+        let answer = self.client.call::<Page>("BatchGetPartition", &body).await;
+        let answer =
+            answer.map_err(|e| e.of("get partitions of", &self.object(table), "glue:BatchGetPartition"))?;
+        let again = answer.unprocessed_keys.into_iter().flatten().map(|key| key.values).collect();
+        let there = answer.partitions.unwrap_or_default();
+        Ok((there.iter().map(Entry::partition).collect(), again))
     }
 
-    pub(super) async fn entry(&self, table: &str, values: &[String]) -> Result<Option<glue::Partition>> {
-        let request = self
-            .client
-            .get()?
-            .get_partition()
-            .database_name(&self.database)
-            .table_name(table)
-            .set_partition_values(Some(values.to_vec()));
-        match request.send().await {
+    pub(super) async fn entry(&self, table: &str, values: &[String]) -> Result<Option<Entry>> {
+        let mut body = self.of_table(table);
+        body["PartitionValues"] = json!(values);
+        match self.client.call::<Found>("GetPartition", &body).await {
             Ok(answer) => Ok(answer.partition),
-            Err(e) if code(&e) == Some("EntityNotFoundException") => Ok(None),
+            Err(e) if e.code() == Some("EntityNotFoundException") => Ok(None),
             Err(e) => {
                 let object = format!("{} {values:?}", self.object(table));
-                Err(failed("get partition", &object, "glue:GetPartition", &e))
+                Err(e.of("get partition", &object, "glue:GetPartition"))
             }
         }
+    }
+
+    /// The members that every call about partitions begins with.
+    fn of_table(&self, table: &str) -> Value {
+        json!({"DatabaseName": self.database, "TableName": table})
     }
 
     /// Reads the entry, changes location and revision, writes the whole of it, and looks at what
@@ -257,11 +236,11 @@ impl GlueCatalog {
             match self.entry(&table.name, values).await? {
                 None => _ = self.create(table, std::slice::from_ref(&values.to_vec())).await?,
                 Some(entry) => {
-                    let read = convert::partition_from(&entry);
+                    let read = entry.partition();
                     if stays(&read) {
                         return Ok(read);
                     }
-                    match self.update(table, vec![switched(&entry, &self.lake, to)]).await {
+                    match self.update(table, &[switched(entry, &self.lake, to)]).await {
                         // Read back by the next turn, which ends with it.
                         Ok(()) => continue,
                         Err(error) if error.retryable() => last = Some(error),
@@ -271,7 +250,7 @@ impl GlueCatalog {
                 }
             }
         }
-        if let Some(read) = self.entry(&table.name, values).await?.as_ref().map(convert::partition_from)
+        if let Some(read) = self.entry(&table.name, values).await?.as_ref().map(Entry::partition)
             && stays(&read)
         {
             return Ok(read);
@@ -282,46 +261,27 @@ impl GlueCatalog {
     }
 
     /// Entries of at most [`MAX_BATCH`] partitions, whole; sent once.
-    async fn update(&self, table: &TableInput, inputs: Vec<glue::PartitionInput>) -> Result<()> {
+    async fn update(&self, table: &TableInput, inputs: &[Members]) -> Result<()> {
         let object = self.object(&table.name);
-        let mut entries = Vec::new();
-        for input in inputs {
-            let entry = glue::BatchUpdatePartitionRequestEntry::builder()
-                .set_partition_value_list(input.values.clone())
-                .partition_input(input)
-                .build();
-            entries.push(entry.map_err(|e| Error::Internal(e.to_string()))?);
-        }
-        let request = self
-            .client
-            .get()?
-            .batch_update_partition()
-            .database_name(&self.database)
-            .table_name(&table.name)
-            .set_entries(Some(entries))
-            .customize()
-            .config_override(client::once());
-        let answer = request.send().await;
+        let entry =
+            |input: &Members| json!({"PartitionValueList": input.get("Values"), "PartitionInput": input});
+        let mut body = self.of_table(&table.name);
+        body["Entries"] = inputs.iter().map(entry).collect();
+        let answer = self.client.call_once::<Refused>("BatchUpdatePartition", &body).await;
         let answer =
-            answer.map_err(|e| failed("update partitions of", &object, "glue:BatchUpdatePartition", &e))?;
-        let Some(error) = answer.errors().first() else { return Ok(()) };
-        let detail = error.error_detail();
-        let said = (
-            detail.and_then(|d| d.error_code()).unwrap_or("no code"),
-            detail.and_then(|d| d.error_message()).unwrap_or("no message"),
-        );
-        let object = format!("{object} {:?}", error.partition_value_list());
-        Err(item_failed("update partition", &object, "glue:BatchUpdatePartition", said))
+            answer.map_err(|e| e.of("update partitions of", &object, "glue:BatchUpdatePartition"))?;
+        let Some(error) = answer.errors.into_iter().flatten().next() else { return Ok(()) };
+        let object = format!("{object} {:?}", error.partition_value_list.as_deref().unwrap_or_default());
+        Err(item_failed("update partition", &object, "glue:BatchUpdatePartition", error.said()))
     }
 
     /// Gives partitions the table's types where an entry says another one for the same column.
     pub(super) async fn retype_partitions(&self, table: &TableInput) -> Result<()> {
-        let wanted = convert::storage_to(&table.storage_descriptor)
-            .map_err(|problem| Error::Schema { table: table.name.clone(), problem })?;
+        let wanted = &table.storage_descriptor.columns;
         let entries = self.entries(&table.name, Columns::Included).await?;
-        let retyped: Vec<_> = entries.iter().filter_map(|entry| retyped(entry, wanted.columns())).collect();
+        let retyped: Vec<_> = entries.into_iter().filter_map(|entry| retyped(entry, wanted)).collect();
         for batch in retyped.chunks(MAX_BATCH) {
-            self.update(table, batch.to_vec()).await?;
+            self.update(table, batch).await?;
         }
         Ok(())
     }
@@ -333,35 +293,94 @@ impl GlueCatalog {
 }
 
 /// A live partition's entry: the table's columns and formats, at its own place.
-fn live(table: &TableInput, values: &[String]) -> Result<glue::PartitionInput> {
+fn live(table: &TableInput, values: &[String]) -> Result<Value> {
     let wrong = |problem| Error::Schema { table: table.name.clone(), problem };
     let mut storage = convert::storage_to(&table.complete_storage()).map_err(wrong)?;
-    storage.location = Some(Partition::live(table, values)?.storage_descriptor.location);
-    Ok(glue::PartitionInput::builder().set_values(Some(values.to_vec())).storage_descriptor(storage).build())
+    let location = Partition::live(table, values)?.storage_descriptor.location;
+    storage.insert("Location".to_owned(), json!(location));
+    Ok(json!({"Values": values, "StorageDescriptor": storage}))
 }
 
 /// The entry at another place, all else as it stands.
-fn switched(entry: &glue::Partition, lake: &str, to: &Switch) -> glue::PartitionInput {
-    let mut input = convert::partition_input(entry);
-    let mut storage = input.storage_descriptor.unwrap_or_else(|| glue::StorageDescriptor::builder().build());
-    storage.location = Some(to.location(lake));
-    input.storage_descriptor = Some(storage);
-    let parameters = input.parameters.get_or_insert_default();
-    parameters.insert(REVISION.to_owned(), to.revision.to_string());
+fn switched(entry: Entry, lake: &str, to: &Switch) -> Members {
+    let mut input = entry.into_input();
+    for (part, name, value) in [
+        ("StorageDescriptor", "Location", to.location(lake)),
+        ("Parameters", REVISION, to.revision.to_string()),
+    ] {
+        // Both are objects if they are there: see `Entry`.
+        let part = input.entry(part).or_insert_with(|| json!({}));
+        part[name] = json!(value);
+    }
     input
 }
 
 /// The entry with the table's types, if it says others; columns that it does not have stay away.
-fn retyped(entry: &glue::Partition, wanted: &[glue::Column]) -> Option<glue::PartitionInput> {
-    let mut input = convert::partition_input(entry);
-    let columns = input.storage_descriptor.as_mut()?.columns.as_mut()?;
+fn retyped(entry: Entry, wanted: &[ColumnInput]) -> Option<Members> {
+    let mut input = entry.into_input();
     let mut changed = false;
-    for column in columns {
-        let of_table = wanted.iter().find(|w| w.name == column.name).and_then(|w| w.r#type.as_ref());
-        if let Some(ty) = of_table.filter(|ty| column.r#type.as_ref() != Some(*ty)) {
-            column.r#type = Some(ty.clone());
+    let columns = input.get_mut("StorageDescriptor")?.get_mut("Columns")?.as_array_mut()?;
+    for column in columns.iter_mut().filter_map(Value::as_object_mut) {
+        let of_table = wanted.iter().find(|w| column.get("Name").is_some_and(|name| *name == *w.name));
+        if let Some(wanted) = of_table.filter(|w| column.get("Type").is_none_or(|ty| *ty != *w.ty)) {
+            column.insert("Type".to_owned(), json!(wanted.ty));
             changed = true;
         }
     }
     changed.then_some(input)
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Page {
+    partitions: Option<Vec<Entry>>,
+    next_token: Option<String>,
+    unprocessed_keys: Option<Vec<Key>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Key {
+    values: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Found {
+    partition: Option<Entry>,
+}
+
+/// What a batch did not do.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Refused {
+    errors: Option<Vec<PartitionError>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct PartitionError {
+    /// Where a partition was to be made …
+    partition_values: Option<Vec<String>>,
+    /// … and where one was to be updated.
+    partition_value_list: Option<Vec<String>>,
+    error_detail: Option<ErrorDetail>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ErrorDetail {
+    error_code: Option<String>,
+    error_message: Option<String>,
+}
+
+impl PartitionError {
+    /// Code and message.
+    fn said(&self) -> (&str, &str) {
+        let detail = self.error_detail.as_ref();
+        (
+            detail.and_then(|d| d.error_code.as_deref()).unwrap_or("no code"),
+            detail.and_then(|d| d.error_message.as_deref()).unwrap_or("no message"),
+        )
+    }
 }

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use aws_sdk_glue::types as glue;
+use serde::Deserialize;
+use serde_json::json;
 
-use super::client::{GlueClient, once};
-use super::failure::{code, failed};
+use super::client::GlueClient;
+use super::turn;
 use crate::error::{Error, Result};
 
 /// What became of a start.
@@ -47,7 +48,7 @@ pub struct JobRun {
 }
 
 /// Runs of one page of a job's runs: the service's most.
-const RUN_PAGE: i32 = 200;
+const RUN_PAGE: usize = 200;
 /// Pages that are searched for an earlier start, newest first: a partition's revision waits less
 /// long than a job has 2,000 runs.
 const RUN_PAGES: usize = 10;
@@ -73,18 +74,17 @@ impl GlueClient {
         let busy = |state: &str| Start::Busy {
             reason: format!("crawler {name} is {state}; it is started when it is ready again"),
         };
-        if let Some(state @ (glue::CrawlerState::Running | glue::CrawlerState::Stopping)) = &crawler.state {
-            return Ok(busy(&state.as_str().to_ascii_lowercase()));
+        if let Some(state @ ("RUNNING" | "STOPPING")) = crawler.state.as_deref() {
+            return Ok(busy(&state.to_ascii_lowercase()));
         }
-        let request = self.get()?.start_crawler().name(name).customize().config_override(once());
-        match request.send().await {
-            Ok(_) => Ok(Start::Started { run: format!("crawler {name}") }),
-            Err(e) => match code(&e) {
+        match self.tell_once("StartCrawler", &json!({"Name": name})).await {
+            Ok(()) => Ok(Start::Started { run: format!("crawler {name}") }),
+            Err(e) => match e.code() {
                 // Another started it since it was asked: that run began without this partition.
                 Some("CrawlerRunningException") => Ok(busy("running")),
                 Some("CrawlerStoppingException") => Ok(busy("stopping")),
                 Some("EntityNotFoundException") => Ok(Start::Refused { reason: no_crawler(name) }),
-                _ => refused_or(failed("start crawler", name, "glue:StartCrawler", &e)),
+                _ => refused_or(e.of("start crawler", name, "glue:StartCrawler")),
             },
         }
     }
@@ -96,17 +96,11 @@ impl GlueClient {
         {
             return Ok(Start::Started { run: found });
         }
-        let request = self
-            .get()?
-            .start_job_run()
-            .job_name(&run.job)
-            .set_arguments(Some(run.arguments.clone()))
-            .customize()
-            .config_override(once());
         let job = &run.job;
-        match request.send().await {
+        let body = json!({"JobName": job, "Arguments": run.arguments});
+        match self.call_once::<StartedRun>("StartJobRun", &body).await {
             Ok(answer) => Ok(Start::Started { run: answer.job_run_id.unwrap_or_default() }),
-            Err(e) => match code(&e) {
+            Err(e) => match e.code() {
                 Some("ConcurrentRunsExceededException") => {
                     Ok(Start::Busy { reason: format!("job {job} has as many runs as it may have at once") })
                 }
@@ -116,44 +110,100 @@ impl GlueClient {
                 Some("EntityNotFoundException") => Ok(Start::Refused {
                     reason: format!("there is no job {job}; make it, or {}", run.otherwise),
                 }),
-                _ => refused_or(failed("start job", job, "glue:StartJobRun", &e)),
+                _ => refused_or(e.of("start job", job, "glue:StartJobRun")),
             },
         }
     }
 
     /// The run that carries the id.
     async fn find_run(&self, run: &JobRun) -> Result<Option<String>> {
-        let mut token = None;
+        let mut body = json!({"JobName": run.job, "MaxResults": RUN_PAGE});
         for _ in 0..RUN_PAGES {
-            let request =
-                self.get()?.get_job_runs().job_name(&run.job).max_results(RUN_PAGE).set_next_token(token);
-            let page = match request.send().await {
+            let page = match self.call::<RunPage>("GetJobRuns", &body).await {
                 Ok(page) => page,
                 // The start says so.
-                Err(e) if code(&e) == Some("EntityNotFoundException") => return Ok(None),
-                Err(e) => return Err(failed("list runs of job", &run.job, "glue:GetJobRuns", &e)),
+                Err(e) if e.code() == Some("EntityNotFoundException") => return Ok(None),
+                Err(e) => return Err(e.of("list runs of job", &run.job, "glue:GetJobRuns")),
             };
-            let carries = |r: &&glue::JobRun| {
-                r.arguments().and_then(|a| a.get(&run.id_argument)).is_some_and(|id| *id == run.id)
+            let carries = |r: &ListedRun| {
+                let arguments = r.arguments.as_ref();
+                arguments.and_then(|a| a.get(&run.id_argument)).is_some_and(|id| *id == run.id)
             };
-            if let Some(found) = page.job_runs().iter().find(carries) {
-                return Ok(Some(found.id().unwrap_or_default().to_owned()));
+            if let Some(found) = page.job_runs.into_iter().flatten().find(carries) {
+                return Ok(Some(found.id.unwrap_or_default()));
             }
-            token = page.next_token.filter(|token| !token.is_empty());
-            if token.is_none() {
+            let more = turn(&mut body, page.next_token);
+            if !more.map_err(|e| e.of("list runs of job", &run.job, "glue:GetJobRuns"))? {
                 break;
             }
         }
         Ok(None)
     }
 
-    async fn crawler(&self, name: &str) -> Result<Option<glue::Crawler>> {
-        match self.get()?.get_crawler().name(name).send().await {
+    async fn crawler(&self, name: &str) -> Result<Option<Crawler>> {
+        match self.call::<FoundCrawler>("GetCrawler", &json!({"Name": name})).await {
             Ok(answer) => Ok(answer.crawler),
-            Err(e) if code(&e) == Some("EntityNotFoundException") => Ok(None),
-            Err(e) => Err(failed("get crawler", name, "glue:GetCrawler", &e)),
+            Err(e) if e.code() == Some("EntityNotFoundException") => Ok(None),
+            Err(e) => Err(e.of("get crawler", name, "glue:GetCrawler")),
         }
     }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct StartedRun {
+    job_run_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct RunPage {
+    job_runs: Option<Vec<ListedRun>>,
+    next_token: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ListedRun {
+    id: Option<String>,
+    arguments: Option<HashMap<String, String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct FoundCrawler {
+    crawler: Option<Crawler>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Crawler {
+    name: Option<String>,
+    /// `READY`, `RUNNING` or `STOPPING`.
+    state: Option<String>,
+    targets: Option<Targets>,
+}
+
+/// What a crawler looks at in S3, by the kind of table.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase", default)]
+struct Targets {
+    s3_targets: Option<Vec<Target>>,
+    delta_targets: Option<Vec<Target>>,
+    iceberg_targets: Option<Vec<Target>>,
+    hudi_targets: Option<Vec<Target>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase", default)]
+struct Target {
+    /// Of S3 …
+    path: Option<String>,
+    /// … of Iceberg and Hudi …
+    paths: Option<Vec<String>>,
+    /// … and of Delta.
+    delta_tables: Option<Vec<String>>,
+    exclusions: Option<Vec<String>>,
 }
 
 /// `s3://bucket/prefix` without a slash at its end, whatever scheme S3 was given.
@@ -178,21 +228,16 @@ fn no_crawler(name: &str) -> String {
     format!("there is no crawler {name}; make it, or take `crawler:{name}` out of `weir.on_close`")
 }
 
-fn overlap(crawler: &glue::Crawler, lake: &str) -> Option<String> {
-    let targets = crawler.targets()?;
-    let name = crawler.name().unwrap_or_default();
+fn overlap(crawler: &Crawler, lake: &str) -> Option<String> {
+    let targets = crawler.targets.as_ref()?;
+    let name = crawler.name.as_deref().unwrap_or_default();
+    let kinds =
+        [&targets.s3_targets, &targets.delta_targets, &targets.iceberg_targets, &targets.hudi_targets];
     let mut paths: Vec<(&str, &[String])> = Vec::new();
-    for target in targets.s3_targets() {
-        paths.push((target.path().unwrap_or_default(), target.exclusions()));
-    }
-    for target in targets.delta_targets() {
-        paths.extend(target.delta_tables().iter().map(|path| (path.as_str(), &[][..])));
-    }
-    for target in targets.iceberg_targets() {
-        paths.extend(target.paths().iter().map(|path| (path.as_str(), target.exclusions())));
-    }
-    for target in targets.hudi_targets() {
-        paths.extend(target.paths().iter().map(|path| (path.as_str(), target.exclusions())));
+    for target in kinds.into_iter().flatten().flatten() {
+        let excluded = target.exclusions.as_deref().unwrap_or_default();
+        let many = target.paths.iter().chain(&target.delta_tables).flatten();
+        paths.extend(target.path.iter().chain(many).map(|path| (path.as_str(), excluded)));
     }
     let covering = paths.iter().find(|(path, excluded)| covers(path, excluded, lake))?;
     Some(format!(

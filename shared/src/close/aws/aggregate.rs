@@ -59,7 +59,7 @@ impl AwsActions {
         event["job"] = Value::from(name);
         match signed::call(self.access(), &Service::LAMBDA, (region, &path), &event).await? {
             Ok(answer) => {
-                let request = answer.request.unwrap_or_else(|| "without an id".to_owned());
+                let request = answer.request_id.unwrap_or_else(|| "without an id".to_owned());
                 Ok(ActionState::Started { run: format!("function {function}, request {request}") })
             }
             Err(Refusal { code, message }) => match code.as_str() {

@@ -36,6 +36,10 @@ fn applied_table() -> Value {
 }
 
 fn catalog(address: &str) -> (GlueCatalog, Arc<ManualClock>) {
+    patient(address, Patience::LONG)
+}
+
+fn patient(address: &str, patience: Patience) -> (GlueCatalog, Arc<ManualClock>) {
     let options = [
         ("AWS_REGION", "us-east-1"),
         ("AWS_ACCESS_KEY_ID", "id"),
@@ -43,7 +47,7 @@ fn catalog(address: &str) -> (GlueCatalog, Arc<ManualClock>) {
         ("AWS_ENDPOINT_URL_GLUE", address),
     ];
     let options = options.map(|(k, v)| (k.to_owned(), v.to_owned()));
-    let access = AwsAccess::from_options(&options, Patience::LONG).unwrap();
+    let access = AwsAccess::from_options(&options, patience).unwrap();
     let clock = Arc::new(ManualClock::at(EpochMicros(0)));
     let client = Arc::new(GlueClient::new(Arc::new(access), 7));
     (GlueCatalog::new(client, "db", LAKE, clock.clone()), clock)
@@ -129,16 +133,7 @@ async fn a_switch_changes_location_and_revision_alone_and_never_goes_back() {
     let mut expected = entry;
     expected["StorageDescriptor"]["Location"] = json!("s3://b/lake/t/closed/dt=d0000/r0002-x/");
     expected["Parameters"][REVISION] = json!("2");
-    let mut stands = service.lock().unwrap().partitions[&values].clone();
-    // What the SDK says of itself where nothing was said.
-    for (name, default) in [("NumberOfBuckets", json!(0)), ("StoredAsSubDirectories", json!(false))] {
-        let storage = stands["StorageDescriptor"].as_object_mut().unwrap();
-        if storage.get(name) == Some(&default) {
-            storage.remove(name);
-        }
-    }
-    assert_eq!(stands["LastAccessTime"].as_f64(), Some(5.0));
-    stands["LastAccessTime"] = json!(5.0);
+    let stands = service.lock().unwrap().partitions[&values].clone();
     assert_eq!(stands, expected);
     assert_eq!(service.lock().unwrap().count("BatchUpdatePartition"), 1, "the lost answer was looked up");
 
@@ -358,4 +353,63 @@ async fn a_table_that_may_not_be_read_is_no_missing_table() {
     let cause = std::error::Error::source(&error).unwrap().to_string();
     assert_eq!(error.to_string(), "could not get table glue://db/t");
     assert!(cause.contains("allow glue:GetTable"), "{cause}");
+}
+
+fn cause(error: &Error) -> String {
+    std::error::Error::source(error).unwrap().to_string()
+}
+
+#[tokio::test]
+async fn an_answer_that_is_none_is_asked_for_again_and_its_way_out_is_the_network() {
+    let mut service = world(&applied_table());
+    let page = Fault::Say(200, "<html>Sign in</html>");
+    service.faults.insert(
+        "GetTable",
+        vec![Fault::Say(503, "busy"), Fault::Say(429, ""), Fault::Say(200, ""), page.clone()],
+    );
+    service.faults.insert("GetPartitions", vec![page; 6]);
+    let (address, _service) = service.start();
+    let (catalog, _) = catalog(&address);
+    catalog.table("t").await.unwrap();
+    let error = catalog.partitions("t").await.unwrap_err();
+    assert!(error.retryable());
+    let cause = cause(&error);
+    assert!(cause.contains("no JSON object") && cause.contains("AWS_ENDPOINT_URL_GLUE"), "{cause}");
+    assert!(catalog.partitions("t").await.unwrap().is_empty(), "the seventh answer is one");
+}
+
+#[tokio::test]
+async fn a_list_that_does_not_go_on_is_an_error_and_no_shorter_list() {
+    let mut service = world(&applied_table());
+    let page = r#"{"Partitions": [{"Values": ["d0000"]}], "NextToken": "x"}"#;
+    service.faults.insert("GetPartitions", vec![Fault::Say(200, page); 2]);
+    service.faults.insert("GetTables", vec![Fault::Say(200, r#"{"TableList": [], "NextToken": "x"}"#); 2]);
+    let (address, _service) = service.start();
+    let (catalog, _) = catalog(&address);
+    assert!(cause(&catalog.partitions("t").await.unwrap_err()).starts_with("the same page again"));
+    assert!(cause(&catalog.tables().await.unwrap_err()).starts_with("the same page again"));
+}
+
+#[tokio::test]
+async fn tries_end_when_patience_does_and_what_was_said_last_is_told() {
+    let mut service = world(&applied_table());
+    service.faults.insert("GetTable", vec![Fault::Refuse("ThrottlingException"); 9]);
+    let (address, service) = service.start();
+    let short = Patience { in_all: Duration::from_millis(250), ..Patience::SHORT };
+    let (catalog, _) = patient(&address, short);
+    let began = std::time::Instant::now();
+    let error = catalog.definition("t").await.unwrap_err();
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(error.retryable() && cause(&error).starts_with("ThrottlingException"), "{}", cause(&error));
+    let left = service.lock().unwrap().faults["GetTable"].len();
+    assert!((5..=8).contains(&left), "{left} faults left");
+}
+
+#[tokio::test]
+async fn where_nobody_answers_the_setting_is_named() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let short = Patience { in_all: Duration::from_millis(400), ..Patience::SHORT };
+    let (catalog, _) = patient(&format!("http://{nobody}"), short);
+    let error = catalog.definition("t").await.unwrap_err();
+    assert!(error.retryable() && cause(&error).contains("AWS_ENDPOINT_URL_GLUE"), "{}", cause(&error));
 }

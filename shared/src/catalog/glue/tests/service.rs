@@ -16,6 +16,8 @@ const PAGE: usize = 40;
 pub(super) enum Fault {
     /// It is refused with this code.
     Refuse(&'static str),
+    /// Something between answers with this status and text.
+    Say(u16, &'static str),
     /// It takes effect, and the connection ends without an answer.
     LoseAnswer,
     /// Before it, somebody else writes this location and revision into every partition.
@@ -75,10 +77,14 @@ impl Service {
                 let status = if code.starts_with("Internal") { 500 } else { 400 };
                 (status, json!({"__type": code, "message": "as told"}))
             }
+            Some(Fault::Say(status, _)) => (*status, Value::Null),
             _ => self.answer(call, &serde_json::from_slice(&body).unwrap(), fault.as_ref()),
         };
         if !matches!(fault, Some(Fault::LoseAnswer)) {
-            let answer = answer.to_string();
+            let answer = match &fault {
+                Some(Fault::Say(_, text)) => (*text).to_owned(),
+                _ => answer.to_string(),
+            };
             let length = answer.len();
             let _ = write!(
                 stream,
