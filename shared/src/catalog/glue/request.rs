@@ -35,21 +35,26 @@ pub(crate) struct Service {
     pub(crate) name: &'static str,
 }
 
+/// Domains of the regions that begin so, as AWS SDKs have them (botocore, `partitions.json`); all others
+/// are at `amazonaws.com`.
+const DOMAINS: [(&str, &str); 6] = [
+    ("cn-", "amazonaws.com.cn"),
+    ("eusc-", "amazonaws.eu"),
+    ("us-iso-", "c2s.ic.gov"),
+    ("us-isob-", "sc2s.sgov.gov"),
+    ("us-isof-", "csp.hci.ic.gov"),
+    ("eu-isoe-", "cloud.adc-e.uk"),
+];
+
 impl Service {
     /// Where it is in a region, without a slash at the end.
     pub(crate) fn address(&self, access: &AwsAccess, region: &str) -> String {
-        // As AWS SDKs have them (botocore, partitions.json).
-        let domain = match region.split('-').next() {
-            Some("cn") => "amazonaws.com.cn",
-            Some("eusc") => "amazonaws.eu",
-            _ if region.starts_with("us-isob-") => "sc2s.sgov.gov",
-            _ if region.starts_with("us-isof-") => "csp.hci.ic.gov",
-            _ if region.starts_with("us-iso-") => "c2s.ic.gov",
-            _ if region.starts_with("eu-isoe-") => "cloud.adc-e.uk",
-            _ => "amazonaws.com",
-        };
         let own = access.endpoint(self.setting).map(str::to_owned);
-        own.unwrap_or_else(|| format!("https://{}.{region}.{domain}", self.name))
+        own.unwrap_or_else(|| {
+            let special = DOMAINS.iter().find(|(prefix, _)| region.starts_with(prefix));
+            let domain = special.map_or("amazonaws.com", |(_, domain)| domain);
+            format!("https://{}.{region}.{domain}", self.name)
+        })
     }
 }
 
@@ -140,4 +145,25 @@ async fn signed(
     }
     AwsAuthorizer::new(&credential, service.name, region).authorize(&mut request, None);
     Ok(request)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::glue::Patience;
+
+    #[test]
+    fn a_service_is_in_the_domain_of_its_region_unless_an_address_is_set() {
+        let at = |region: &str, own: &str| {
+            let options = [("aws_region", region), ("aws_endpoint_url_sfn", own)];
+            let options = options.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            let access = AwsAccess::from_options(&options, Patience::SHORT).unwrap();
+            Service { setting: "sfn", name: "states" }.address(&access, region)
+        };
+        assert_eq!(at("eu-west-1", ""), "https://states.eu-west-1.amazonaws.com");
+        assert_eq!(at("us-gov-west-1", ""), "https://states.us-gov-west-1.amazonaws.com");
+        assert_eq!(at("cn-north-1", ""), "https://states.cn-north-1.amazonaws.com.cn");
+        assert_eq!(at("us-isob-east-1", ""), "https://states.us-isob-east-1.sc2s.sgov.gov");
+        assert_eq!(at("eu-west-1", "http://127.0.0.1:9/"), "http://127.0.0.1:9");
+    }
 }
