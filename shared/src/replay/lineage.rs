@@ -6,11 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::letters::{Columns, Letters};
 use crate::clock::EpochMicros;
 use crate::commit::LakeStore;
-use crate::commit::format::{Commit, CommitHeader, CommittedFile};
-use crate::commit::log::{CommitLog, LakeLog};
+use crate::commit::format::{CommitHeader, CommittedFile};
 use crate::commit::reader::{chains, read_headers};
 use crate::error::{Error, Result};
-use crate::naming::{ChainKey, LogEntry, VERSIONS};
+use crate::naming::{ChainKey, VERSIONS};
 use crate::partition::PartitionPath;
 use crate::record::{RecordId, SequenceNumber, Shard};
 
@@ -94,27 +93,43 @@ pub(super) async fn shard_chains(lake: &LakeStore) -> Result<Vec<ChainKey>> {
 /// # Errors
 /// A bad moment of the store, or a chain with a hole.
 pub async fn open_files(lake: &LakeStore, shard: &ChainKey) -> Result<Vec<LetterFileRef>> {
-    let own = read_headers(lake, shard).await?;
-    // Afterwards: what it replaces is in the chain above or in itself.
-    let replays = read_headers(lake, &shard.replay()).await?;
-    let replaced: BTreeSet<&String> = replays.iter().flat_map(|h| &h.replaces).collect();
-    let mut open = letter_files(shard, &own);
-    open.extend(letter_files(&shard.replay(), &replays));
-    open.retain(|file| !replaced.contains(&file.key()));
-    Ok(open)
+    Ok(Lineage::read(lake, shard).await?.open())
 }
 
-/// Tables and partitions of the newest commit of a chain.
-pub(super) async fn last_partitions(
-    lake: &LakeStore,
-    chain: &ChainKey,
-) -> Result<Vec<(String, PartitionPath)>> {
-    let newest = LakeLog::new(lake.clone(), chain.clone()).newest(None).await?;
-    let newest = newest.into_iter().find(|entry| matches!(entry, LogEntry::Commit(_)));
-    let Some(entry) = newest else { return Ok(Vec::new()) };
-    let key = chain.object(entry);
-    let header = Commit::decode(&key, &fetch(lake, &key).await?)?.header;
-    Ok(header.files.into_iter().map(|file| (file.table, file.partition)).collect())
+/// What the commits of a shard and of its replays say, without the positions.
+pub(super) struct Lineage {
+    shard: ChainKey,
+    own: Vec<CommitHeader>,
+    replays: Vec<CommitHeader>,
+}
+
+impl Lineage {
+    pub(super) async fn read(lake: &LakeStore, shard: &ChainKey) -> Result<Self> {
+        let own = read_headers(lake, shard).await?;
+        // Afterwards: what it replaces is in the chain above or in itself.
+        let replays = read_headers(lake, &shard.replay()).await?;
+        Ok(Self { shard: shard.clone(), own, replays })
+    }
+
+    /// The letter files that no replay has replaced, oldest first.
+    pub(super) fn open(&self) -> Vec<LetterFileRef> {
+        let replaced: BTreeSet<&String> = self.replays.iter().flat_map(|h| &h.replaces).collect();
+        let mut open = letter_files(&self.shard, &self.own);
+        open.extend(letter_files(&self.shard.replay(), &self.replays));
+        open.retain(|file| !replaced.contains(&file.key()));
+        open
+    }
+
+    /// Tables and partitions of the newest commit of a replay.
+    pub(super) fn last_partitions(&self) -> impl Iterator<Item = (String, PartitionPath)> {
+        let files = self.replays.last().into_iter().flat_map(|header| &header.files);
+        files.map(|file| (file.table.clone(), file.partition.clone()))
+    }
+
+    /// Names that commits of replays call dead: no commit ever lists them.
+    pub(super) fn dead(&self) -> BTreeSet<&String> {
+        self.replays.iter().flat_map(|header| &header.dead).collect()
+    }
 }
 
 fn letter_files(chain: &ChainKey, headers: &[CommitHeader]) -> Vec<LetterFileRef> {
@@ -156,7 +171,7 @@ pub struct Resolution {
 /// # Errors
 /// A bad moment of the store; a commit that replaces what no commit lists.
 pub async fn resolutions(lake: &LakeStore, shard: &ChainKey) -> Result<Vec<Resolution>> {
-    let (own, replays) = (read_headers(lake, shard).await?, read_headers(lake, &shard.replay()).await?);
+    let Lineage { own, replays, .. } = Lineage::read(lake, shard).await?;
     let chain = shard.replay();
     let files = letter_files(shard, &own).into_iter().chain(letter_files(&chain, &replays));
     let mut known: BTreeMap<String, LetterFileRef> = files.map(|file| (file.key(), file)).collect();

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::{StreamExt, stream};
 
 use super::judge::{Judge, Verdict};
 use super::letters::{Columns, Letters};
-use super::lineage::{LetterFileRef, fetch, last_partitions, open_files, replay_shard, shard_chains};
+use super::lineage::{LetterFileRef, Lineage, fetch, replay_shard, shard_chains};
 use crate::clock::EpochMicros;
 use crate::commit::{Built, BuiltFile, LakeStore, Outcome, PositionSet, ShardWriter};
 use crate::error::{Error, Result};
@@ -23,6 +24,9 @@ use crate::schema::TableSchema;
 const GROUP_FILES: usize = 256;
 /// Raw bytes of letters after which a group is committed; the last file may exceed it.
 const GROUP_BYTES: usize = 32 << 20;
+
+/// Deletes under way at once.
+const PARALLEL: usize = 16;
 
 /// Which letters.
 #[derive(Debug, Clone, Default)]
@@ -174,11 +178,13 @@ impl Replay {
     }
 
     async fn chain(&mut self, chain: &ChainKey, watch: &mut (dyn FnMut(&ReplayReport) + Send)) -> Result<()> {
-        let open = open_files(&self.lake, chain).await?;
+        let lineage = Lineage::read(&self.lake, chain).await?;
         if self.mode == Mode::Commit {
-            self.report.partitions.extend(last_partitions(&self.lake, &chain.replay()).await?);
+            self.report.partitions.extend(lineage.last_partitions());
+            bury(&self.lake, lineage.dead()).await;
         }
-        let open: Vec<_> = open.into_iter().filter(|file| self.selection.takes_file(file)).collect();
+        let open = lineage.open().into_iter().filter(|file| self.selection.takes_file(file));
+        let open: Vec<_> = open.collect();
         if open.is_empty() {
             return Ok(());
         }
@@ -274,6 +280,16 @@ impl Replay {
         self.report.partitions.extend(self.report.filled.iter().cloned());
         Ok(())
     }
+}
+
+/// Delete files that commits of replays call dead, again: a replay that was overtaken and killed may
+/// have put one after the winner had deleted it, and nobody steps on its name any more. A failure
+/// leaves the file to the next run.
+async fn bury(lake: &LakeStore, dead: BTreeSet<&String>) {
+    let deletes = dead.into_iter().map(|key| async move {
+        let _ = lake.delete(key).await;
+    });
+    stream::iter(deletes).buffer_unordered(PARALLEL).collect::<()>().await;
 }
 
 /// The files that replace the members in `wanted`: rows by table and partition, and the letters that

@@ -1,7 +1,8 @@
 //! What a replay makes of each kind of letter.
 
 use super::*;
-use crate::commit::reader::shard_status;
+use crate::commit::reader::{read_headers, shard_status};
+use crate::commit::store::Put;
 use crate::replay::{Fate, fates, open_files, resolutions};
 
 fn only(reasons: &[&str]) -> Selection {
@@ -103,6 +104,33 @@ async fn a_commit_says_which_letters_it_resolved() {
     .unwrap();
     told.sort_by_key(|(sequence, sub, _)| (*sequence, *sub));
     assert_eq!(told, [(2, 0, Fate::Row), (2, 2, Fate::Letter), (3, 0, Fate::Letter), (4, 0, Fate::Letter)]);
+}
+
+#[tokio::test]
+async fn a_dead_file_that_came_after_its_burial_is_buried_by_the_next_replay() {
+    let lake = memory();
+    load(&lake, &shard("0"), &[table("t", 10, None)], &records()).await;
+    let wider = [table("t", 100, None)];
+    // One was killed before its commit: what it put stands in the way of the next.
+    let stays = memory();
+    load(&stays, &shard("0"), &[table("t", 10, None)], &records()).await;
+    let _ = replay(&stays, &wider, only(NONE), Mode::Commit, "same").await.unwrap();
+    let chain = crate::naming::ChainKey::of(&shard("0")).replay();
+    let headers = read_headers(&stays, &chain).await.unwrap();
+    let names: Vec<String> = headers[0].files.iter().map(|file| file.key()).collect();
+    for key in &names {
+        let bytes = stays.get(key).await.unwrap().unwrap();
+        assert_eq!(lake.put_if_absent(key, bytes).await.unwrap(), Put::Created);
+    }
+    let _ = replay(&lake, &wider, only(NONE), Mode::Commit, "winner").await.unwrap();
+    assert!(lake.get(&names[0]).await.unwrap().is_none(), "it buries what it steps over");
+    // A third, overtaken by the winner, put its file before it was killed.
+    let _ = lake.put_if_absent(&names[0], bytes::Bytes::from_static(b"late")).await.unwrap();
+    let dry = replay(&lake, &wider, only(NONE), Mode::DryRun, "dry").await.unwrap();
+    assert!(lake.get(&names[0]).await.unwrap().is_some(), "a dry run deletes nothing");
+    let last = replay(&lake, &wider, only(NONE), Mode::Commit, "last").await.unwrap();
+    assert_eq!((dry.counts.resolved(), last.commits), (0, 0));
+    assert!(lake.get(&names[0]).await.unwrap().is_none());
 }
 
 #[tokio::test]

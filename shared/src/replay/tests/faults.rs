@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::world::{Broken, FaultyStore, Random, Shared, World, block_on};
 use super::*;
+use crate::commit::reader::read_headers;
 use crate::commit::store::Retry;
 use crate::naming::ChainKey;
 use crate::replay::{Fate, fates, resolutions};
@@ -140,6 +141,7 @@ impl Simulation {
         let again = self.alone();
         assert_eq!((again.commits, again.counts.resolved()), (0, 0), "C8: replayed twice");
         self.check();
+        self.check_dead();
         self.check_end();
     }
 
@@ -187,6 +189,18 @@ impl Simulation {
             };
             fates(&self.lake, &resolution, &mut each).await.unwrap();
             assert!(twice.is_empty(), "C8: resolved twice {twice:?}");
+        }
+    }
+
+    /// What a replay's commit calls dead lies nowhere, whoever put it last.
+    fn check_dead(&self) {
+        for name in SHARDS {
+            let chain = ChainKey::of(&shard(name)).replay();
+            for header in block_on(read_headers(&self.lake, &chain)).unwrap() {
+                for key in &header.dead {
+                    assert!(block_on(self.lake.get(key)).unwrap().is_none(), "C5: {key} is dead and there");
+                }
+            }
         }
     }
 
