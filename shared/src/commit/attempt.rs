@@ -168,6 +168,12 @@ impl ShardWriter {
         // Somebody else is at work on this chain: a look is cheaper than a put that is refused.
         let others = head.is_some() && self.known.head() != head;
         let mut todo = self.known.trim(&self.log, batch).await?;
+        let done = batch.subtract(&todo);
+        if !done.is_empty() {
+            // A redelivery: whoever had these records may have died with files that the commit knows
+            // nothing of, or that came after their burial.
+            self.known.dead.extend(self.known.dead_names(&done, &self.shard));
+        }
         let mut attempt = Attempt { id: attempt_id, arrived_through, placed: Vec::new(), conflict: others };
         let mut pending = PositionSet::default();
         let mut committed = None;

@@ -13,7 +13,7 @@ use super::store::Put;
 use crate::error::Result;
 use crate::limits;
 use crate::naming::LogEntry;
-use crate::record::SequenceNumber;
+use crate::record::{SequenceNumber, Shard};
 
 /// When to fold and how much to remember. Small numbers reach every path with a short chain.
 #[derive(Debug, Clone, Copy)]
@@ -195,6 +195,16 @@ impl Known {
                 && commit.set("commit in memory").is_ok_and(|set| set.contains(position))
         };
         self.recent.iter().map(|(_, commit)| commit).rev().find(|commit| here(commit))
+    }
+
+    /// Names of commits in memory that list any of the records, at which a dead file may stand.
+    pub(crate) fn dead_names(&self, records: &PositionSet, shard: &Shard) -> BTreeSet<String> {
+        let lists = |commit: &Commit| {
+            meet(commit.header.min.zip(commit.header.max), span(records))
+                && commit.set("commit in memory").is_ok_and(|set| *records != records.subtract(&set))
+        };
+        let commits = self.recent.iter().map(|(_, commit)| commit).filter(|commit| lists(commit));
+        commits.flat_map(|commit| commit.header.dead_names(shard)).collect()
     }
 
     /// Whether a commit in memory lists the file.

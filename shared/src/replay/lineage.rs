@@ -126,9 +126,10 @@ impl Lineage {
         files.map(|file| (file.table.clone(), file.partition.clone()))
     }
 
-    /// Names that commits of replays call dead: no commit ever lists them.
-    pub(super) fn dead(&self) -> BTreeSet<&String> {
-        self.replays.iter().flat_map(|header| &header.dead).collect()
+    /// Names at which no commit of a replay will ever list a file, and one may stand.
+    pub(super) fn dead_names(&self) -> Result<BTreeSet<String>> {
+        let shard = replay_shard(&self.shard)?;
+        Ok(self.replays.iter().flat_map(|header| header.dead_names(&shard)).collect())
     }
 }
 

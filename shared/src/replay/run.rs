@@ -181,7 +181,7 @@ impl Replay {
         let lineage = Lineage::read(&self.lake, chain).await?;
         if self.mode == Mode::Commit {
             self.report.partitions.extend(lineage.last_partitions());
-            bury(&self.lake, lineage.dead()).await;
+            bury(&self.lake, lineage.dead_names()?).await;
         }
         let open = lineage.open().into_iter().filter(|file| self.selection.takes_file(file));
         let open: Vec<_> = open.collect();
@@ -282,12 +282,11 @@ impl Replay {
     }
 }
 
-/// Delete files that commits of replays call dead, again: a replay that was overtaken and killed may
-/// have put one after the winner had deleted it, and nobody steps on its name any more. A failure
-/// leaves the file to the next run.
-async fn bury(lake: &LakeStore, dead: BTreeSet<&String>) {
+/// Delete what a replay left that was overtaken and killed: nobody steps on the names any more. A
+/// failure leaves the file to the next run.
+async fn bury(lake: &LakeStore, dead: BTreeSet<String>) {
     let deletes = dead.into_iter().map(|key| async move {
-        let _ = lake.delete(key).await;
+        let _ = lake.delete(&key).await;
     });
     stream::iter(deletes).buffer_unordered(PARALLEL).collect::<()>().await;
 }

@@ -102,8 +102,6 @@ pub(crate) struct Objects {
     pub(crate) objects: BTreeMap<String, Bytes>,
     /// How often each key came into being.
     pub(crate) created: BTreeMap<String, u32>,
-    /// Which came before which: the number of objects that had been created when it was.
-    pub(crate) born: BTreeMap<String, usize>,
     /// Data files each process has sent since its attempt began.
     pub(crate) sent: BTreeMap<u64, Vec<String>>,
     overwrites: Overwrites,
@@ -118,7 +116,6 @@ impl Objects {
         Self {
             objects: BTreeMap::new(),
             created: BTreeMap::new(),
-            born: BTreeMap::new(),
             sent: BTreeMap::new(),
             overwrites,
             pending: Vec::new(),
@@ -157,8 +154,6 @@ impl Objects {
                 }
                 self.objects.insert(key.clone(), bytes.clone());
                 *self.created.entry(key.clone()).or_default() += 1;
-                let born = self.born.len();
-                self.born.entry(key.clone()).or_insert(born);
                 Answer::Created
             }
             Call::Get { key } => {

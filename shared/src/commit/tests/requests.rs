@@ -117,22 +117,23 @@ async fn a_redelivery_of_what_is_committed_costs_no_put() {
         for i in 0..70 {
             let _ = commit(&mut writer, &numbers(10 * i..10 * i + 10), &format!("a{i}"), 1).await;
         }
-        for (batch, gets) in [(680..700, 0), (655..665, 0), (0..5, 1), (25..35, 2)] {
+        // Deletes, which S3 does not charge: two names beside each file of the commits that list it.
+        for (batch, gets, deletes) in [(680..700, 0, 4), (655..665, 0, 4), (0..5, 1, 2), (25..35, 2, 4)] {
             let mut cold = ShardWriter::new(lake.clone(), shard());
             let (_, warm) = cost(&lake, &mut writer, &numbers(batch.clone()), "again", 1).await;
-            assert_eq!(warm, (0, 0, gets, 0, 0), "warm, {batch:?}");
+            assert_eq!(warm, (0, 0, gets, 0, deletes), "warm, {batch:?}");
             let (outcome, cold) = cost(&lake, &mut cold, &numbers(batch.clone()), "again", 1).await;
             assert_eq!(outcome, Outcome::AlreadyCommitted { pending: PositionSet::default() });
             let (above, extra) = (6, if batch.start >= 640 { 0 } else { gets });
             assert_eq!(
                 cold,
-                (0, 0, 1 + above + extra, 1, 0),
+                (0, 0, 1 + above + extra, 1, deletes),
                 "cold, {batch:?}: checkpoint 64 and 6 above it"
             );
         }
         let (outcome, mixed) = cost(&lake, &mut writer, &numbers(695..705), "b", 1).await;
         assert!(matches!(outcome, Outcome::Committed { covers, .. } if covers == numbers(700..705)));
-        assert_eq!(mixed, (2, 0, 0, 0, 0));
+        assert_eq!(mixed, (2, 0, 0, 0, 2));
     }
 }
 
@@ -196,5 +197,30 @@ async fn a_crashed_attempts_file_is_met_probed_around_and_deleted() {
         assert_eq!(lake.get(&key).await.unwrap(), None, "C5");
         let (_, after) = cost(&lake, &mut writer, &numbers(15..20), "c", 1).await;
         assert_eq!(after, (2, 0, 1, 0, 0), "looks first after a conflict");
+    }
+}
+
+#[tokio::test]
+async fn what_an_overtaken_attempt_left_when_it_died_goes_with_the_redelivery() {
+    for (lake, _folder) in lakes() {
+        let batch = numbers(0..10);
+        let left = files_of(&batch, "overtaken", |_| Some(1)).files.remove(0);
+        let key = |probe| {
+            let name = crate::naming::SlotName { first: left.first, probe }.file_name(&shard());
+            crate::naming::data_file("t", &left.partition, &name)
+        };
+        let put = async |probe| lake.put_if_absent(&key(probe), left.bytes.clone()).await.unwrap();
+        assert_eq!(put(0).await, Put::Created, "a first attempt died before its commit");
+        let mut winner = ShardWriter::new(lake.clone(), shard());
+        let _ = commit(&mut winner, &batch, "winner", 1).await;
+        assert_eq!((put(0).await, put(2).await), (Put::Created, Put::Created), "two more died overtaken");
+        for mut redelivered in [winner, ShardWriter::new(lake.clone(), shard())] {
+            let _ = (put(0).await, put(2).await);
+            let again = commit(&mut redelivered, &batch, "again", 1).await;
+            assert_eq!(again, Outcome::AlreadyCommitted { pending: PositionSet::default() });
+            for (probe, there) in [(0, false), (1, true), (2, false)] {
+                assert_eq!(lake.get(&key(probe)).await.unwrap().is_some(), there, "C5: probe {probe}");
+            }
+        }
     }
 }
