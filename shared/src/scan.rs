@@ -1,7 +1,7 @@
 //! Leaf scanners over raw JSON bytes. They accept only what RFC 8259 allows.
 
 /// Index of the first `"`, `\` or control character at or after `at`; `bytes.len()` if none.
-#[inline]
+#[inline(always)]
 pub(crate) fn string_stop(bytes: &[u8], mut at: usize) -> usize {
     #[cfg(target_arch = "x86_64")]
     {
@@ -28,6 +28,34 @@ pub(crate) fn string_stop(bytes: &[u8], mut at: usize) -> usize {
         at += 1;
     }
     at
+}
+
+/// Whether two byte strings are the same. Keys and values are short, and a call of `memcmp` takes
+/// longer than comparing them here, eight bytes at a time.
+#[inline(always)]
+pub(crate) fn same(a: &[u8], b: &[u8]) -> bool {
+    let n = a.len();
+    if n != b.len() {
+        return false;
+    }
+    // SAFETY of all reads: both strings have `n` bytes, and the branches below let no read end behind `n`.
+    let word = |s: &[u8], at: usize| unsafe { s.as_ptr().add(at).cast::<u64>().read_unaligned() };
+    let half = |s: &[u8], at: usize| unsafe { s.as_ptr().add(at).cast::<u32>().read_unaligned() };
+    if n >= 8 {
+        let mut at = 0;
+        while at + 8 < n {
+            if word(a, at) != word(b, at) {
+                return false;
+            }
+            at += 8;
+        }
+        return word(a, n - 8) == word(b, n - 8);
+    }
+    if n >= 4 {
+        return half(a, 0) == half(b, 0) && half(a, n - 4) == half(b, n - 4);
+    }
+    // Of one to three bytes: the first, the middle and the last are all.
+    n == 0 || (a[0] == b[0] && a[n / 2] == b[n / 2] && a[n - 1] == b[n - 1])
 }
 
 /// First byte at or after `at` that is not JSON white space.
@@ -127,4 +155,23 @@ fn unescape_one(bytes: &[u8], at: usize, out: &mut Vec<u8>) -> Option<usize> {
 
 fn hex4(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..at + 4)?.iter().try_fold(0, |v, &b| Some(v << 4 | char::from(b).to_digit(16)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::same;
+
+    #[test]
+    fn strings_are_the_same_only_if_every_byte_is() {
+        for length in 0..=40 {
+            let a: Vec<u8> = (0..length).map(|n: u8| n.wrapping_mul(7)).collect();
+            assert!(same(&a, &a.clone()), "{length}");
+            assert!(!same(&a, &[a.as_slice(), &[0]].concat()), "{length} and one more");
+            for at in 0..a.len() {
+                let mut b = a.clone();
+                b[at] ^= 0x10;
+                assert!(!same(&a, &b), "{length}: byte {at}");
+            }
+        }
+    }
 }

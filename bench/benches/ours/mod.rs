@@ -65,7 +65,7 @@ impl Decoding {
     }
 
     pub fn format(&self) -> std::sync::Arc<FileFormat> {
-        FileFormat::new(self.decoder.layout(), Compression::Zstd, &[]).unwrap()
+        FileFormat::short_lived(self.decoder.layout(), Compression::Zstd).unwrap()
     }
 }
 

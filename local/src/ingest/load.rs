@@ -26,8 +26,10 @@ use weir::schema::TableSchema;
 use super::source::{Packing, Source};
 use super::worker::{BLOCK, Worker};
 
-/// Bytes read at once.
-pub(super) const CHUNK: usize = 1 << 20;
+/// Bytes read at once: with the columns and dictionaries at work they stay in a processor's own cache.
+pub(super) const CHUNK: usize = 256 << 10;
+/// Bytes below which a thread gets no share of its own: each makes files of its own.
+const MIN_SHARE: u64 = 1 << 20;
 
 /// Counters of a load, shared by its threads.
 #[derive(Debug, Default)]
@@ -151,7 +153,7 @@ impl Session {
 
     /// Ranges in order, cut at line ends into one share a thread.
     fn shares(&self, left: &[Range<u64>], todo: u64) -> Result<Vec<Vec<Range<u64>>>> {
-        let each = (todo / self.load.threads.max(1) as u64).max(CHUNK as u64);
+        let each = (todo / self.load.threads.max(1) as u64).max(MIN_SHARE);
         let mut shares = vec![Vec::new()];
         let mut room = each;
         for range in left {

@@ -2,6 +2,10 @@
 
 use std::hash::{BuildHasher, Hasher};
 
+use hashbrown::HashTable;
+
+use crate::scan::same;
+
 /// Values seen when the dictionary is judged, and the share of distinct ones (in percent) above
 /// which it is dropped. Measured: ids show themselves after a thousand values.
 const JUDGEMENTS: [(usize, usize); 2] = [(1_024, 95), (8_192, 50)];
@@ -16,8 +20,9 @@ pub struct Dictionary {
     ends: Vec<u32>,
     /// Position of the first use of each value, to take back what a bad row added.
     first_use: Vec<u32>,
-    /// Open addressing: hash in the high half, index + 1 in the low half, 0 is free.
-    slots: Vec<u64>,
+    /// Index of each value, by its hash. Five bytes a value: with several dictionaries at work, waiting
+    /// for memory is most of the time that looking up takes.
+    indices: HashTable<u32>,
 }
 
 impl Dictionary {
@@ -32,85 +37,38 @@ impl Dictionary {
     /// Value number `i`.
     #[inline]
     pub fn get(&self, i: usize) -> &[u8] {
-        let start = if i == 0 { 0 } else { self.ends[i - 1] as usize };
-        &self.bytes[start..self.ends[i] as usize]
+        slice(&self.bytes, &self.ends, i)
     }
     /// Bytes of all values together.
     pub fn byte_len(&self) -> usize {
         self.bytes.len()
     }
 
-    #[inline]
-    fn hash(value: &[u8]) -> u32 {
-        let mut hasher = foldhash::fast::FixedState::with_seed(0x5745_4952).build_hasher();
-        hasher.write(value);
-        let h = hasher.finish();
-        (h ^ (h >> 32)) as u32
-    }
-
     /// Index of `value`, added if new.
     #[inline]
     fn intern(&mut self, value: &[u8], position: u32) -> u32 {
-        if (self.len() + 1) * 2 > self.slots.len() {
-            self.grow();
-        }
-        let hash = Self::hash(value);
-        let mask = self.slots.len() - 1;
-        let mut at = hash as usize & mask;
-        loop {
-            let slot = self.slots[at];
-            if slot == 0 {
-                break;
+        let hash = hash(value);
+        let Self { bytes, ends, first_use, indices } = self;
+        match indices.find(hash, |&i| same(slice(bytes, ends, i as usize), value)) {
+            Some(&index) => index,
+            None => {
+                let index = ends.len() as u32;
+                indices.insert_unique(hash, index, |&i| self::hash(slice(bytes, ends, i as usize)));
+                bytes.extend_from_slice(value);
+                ends.push(bytes.len() as u32);
+                first_use.push(position);
+                index
             }
-            if (slot >> 32) as u32 == hash {
-                let index = (slot as u32 - 1) as usize;
-                if self.get(index) == value {
-                    return index as u32;
-                }
-            }
-            at = (at + 1) & mask;
-        }
-        let index = self.len() as u32;
-        self.bytes.extend_from_slice(value);
-        self.ends.push(self.bytes.len() as u32);
-        self.first_use.push(position);
-        self.slots[at] = u64::from(hash) << 32 | u64::from(index + 1);
-        index
-    }
-
-    fn grow(&mut self) {
-        let size = (self.slots.len() * 2).max(16);
-        self.rebuild(size);
-    }
-
-    fn rebuild(&mut self, size: usize) {
-        self.slots.clear();
-        self.slots.resize(size, 0);
-        for index in 0..self.len() {
-            let hash = Self::hash(self.get(index));
-            let mut at = hash as usize & (size - 1);
-            while self.slots[at] != 0 {
-                at = (at + 1) & (size - 1);
-            }
-            self.slots[at] = u64::from(hash) << 32 | (index as u64 + 1);
         }
     }
 
     /// Take back the values first used at `position` or later.
     fn truncate(&mut self, position: usize) {
         let keep = self.first_use.partition_point(|&p| (p as usize) < position);
-        if keep == self.len() {
-            return;
-        }
-        // Entries leave in reverse order of insertion, so that each is the last of its probe chain.
-        for index in (keep..self.len()).rev() {
-            let hash = Self::hash(self.get(index));
-            let mask = self.slots.len() - 1;
-            let mut at = hash as usize & mask;
-            while self.slots[at] as u32 != index as u32 + 1 {
-                at = (at + 1) & mask;
+        for index in keep..self.len() {
+            if let Ok(entry) = self.indices.find_entry(hash(self.get(index)), |&i| i as usize == index) {
+                entry.remove();
             }
-            self.slots[at] = 0;
         }
         self.ends.truncate(keep);
         self.first_use.truncate(keep);
@@ -121,8 +79,21 @@ impl Dictionary {
         self.bytes.clear();
         self.ends.clear();
         self.first_use.clear();
-        self.slots.fill(0);
+        self.indices.clear();
     }
+}
+
+#[inline]
+fn hash(value: &[u8]) -> u64 {
+    let mut hasher = foldhash::fast::FixedState::with_seed(0x5745_4952).build_hasher();
+    hasher.write(value);
+    hasher.finish()
+}
+
+#[inline]
+fn slice<'a>(bytes: &'a [u8], ends: &[u32], i: usize) -> &'a [u8] {
+    let start = if i == 0 { 0 } else { ends[i - 1] as usize };
+    &bytes[start..ends[i] as usize]
 }
 
 /// Byte values: dictionary and indices, or the bytes themselves.
@@ -215,11 +186,24 @@ impl ByteColumn {
         }
     }
 
+    /// Append the last value again. The column must not be empty.
+    #[inline]
+    pub(crate) fn repeat_last(&mut self) {
+        if self.dictionary.is_some() {
+            let last = self.indices[self.indices.len() - 1];
+            self.indices.push(last);
+        } else {
+            let start = if self.ends.len() < 2 { 0 } else { self.ends[self.ends.len() - 2] as usize };
+            self.bytes.extend_from_within(start..);
+            self.ends.push(self.bytes.len() as u32);
+        }
+    }
+
     /// Append a value that is most likely the same as the last one.
     #[inline]
     pub fn push_repeated(&mut self, value: &[u8]) {
         if let (Some(dictionary), Some(&last)) = (&self.dictionary, self.indices.last())
-            && dictionary.get(last as usize) == value
+            && same(dictionary.get(last as usize), value)
         {
             self.indices.push(last);
             return;
@@ -263,7 +247,7 @@ impl ByteColumn {
         let dictionary = self
             .dictionary
             .as_ref()
-            .map_or(0, |d| d.bytes.capacity() + d.ends.capacity() * 8 + d.slots.capacity() * 8);
+            .map_or(0, |d| d.bytes.capacity() + d.ends.capacity() * 8 + d.indices.allocation_size());
         dictionary + self.indices.capacity() * 4 + self.bytes.capacity() + self.ends.capacity() * 4
     }
 }

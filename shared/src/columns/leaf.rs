@@ -220,6 +220,16 @@ impl LeafColumn {
         push_bytes, Bytes, &[u8]
     );
 
+    /// Append the BYTE_ARRAY of the last entry again, which is not null.
+    #[inline]
+    pub(crate) fn repeat_last(&mut self, rep: u8) {
+        self.enter(rep);
+        match &mut self.values {
+            Values::Bytes(v) => v.repeat_last(),
+            _ => unreachable!("leaf of another type"),
+        }
+    }
+
     /// Append the same BYTE_ARRAY as the last one, most likely.
     #[inline]
     pub fn push_repeated(&mut self, value: &[u8], rep: u8) {

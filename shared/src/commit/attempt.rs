@@ -11,6 +11,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use super::format::{Commit, CommitHeader, CommittedFile, FORMAT};
 use super::known::{Folding, Known, hole};
+use super::left::bury_left;
 use super::log::{CommitLog, LakeLog};
 use super::positions::PositionSet;
 use super::store::{LakeStore, Put};
@@ -168,12 +169,6 @@ impl ShardWriter {
         // Somebody else is at work on this chain: a look is cheaper than a put that is refused.
         let others = head.is_some() && self.known.head() != head;
         let mut todo = self.known.trim(&self.log, batch).await?;
-        let done = batch.subtract(&todo);
-        if !done.is_empty() {
-            // A redelivery: whoever had these records may have died with files that the commit knows
-            // nothing of, or that came after their burial.
-            self.known.dead.extend(self.known.dead_names(&done, &self.shard));
-        }
         let mut attempt = Attempt { id: attempt_id, arrived_through, placed: Vec::new(), conflict: others };
         let mut pending = PositionSet::default();
         let mut committed = None;
@@ -192,6 +187,11 @@ impl ShardWriter {
             if committed.is_none() {
                 todo = self.known.trim(&self.log, &todo).await?;
             }
+        }
+        if todo.count() + pending.count() < batch.count() {
+            // A redelivery: whoever had these records may have died.
+            let done = batch.subtract(&todo).subtract(&pending);
+            bury_left(&self.lake, &self.shard, &self.known.commits_of(&done)).await;
         }
         self.bury().await;
         self.in_doubt = attempt.conflict;

@@ -9,12 +9,10 @@ use super::encoding::{KIND_RANGES, decode_set, encode_set};
 use super::positions::PositionSet;
 use crate::clock::EpochMicros;
 use crate::error::{Error, Result};
-use crate::naming::{self, SlotName};
+use crate::naming;
 use crate::partition::PartitionPath;
-use crate::record::{RecordId, SequenceNumber, Shard};
+use crate::record::{RecordId, SequenceNumber};
 
-/// Attempts at one batch that ran side by side and died, whose files are looked for.
-const NEXT_PROBES: u32 = 2;
 /// The format this program writes, and the newest it reads.
 pub const FORMAT: u32 = 1;
 
@@ -120,22 +118,6 @@ pub struct CommitHeader {
     pub arrived_through: EpochMicros,
     /// Version of the program.
     pub weir: String,
-}
-
-impl CommitHeader {
-    /// Names at which no commit will ever list a file, and one may stand: those that the commit knew,
-    /// and the next ones of its own slots, where an attempt went that met its files and died.
-    pub(crate) fn dead_names<'a>(&'a self, shard: &'a Shard) -> impl Iterator<Item = String> + 'a {
-        let beyond = self.files.iter().flat_map(|file| {
-            let slot = SlotName::parse(shard, &file.name);
-            let next = slot.into_iter().flat_map(|slot| (1..=NEXT_PROBES).map(move |n| slot.probe + n));
-            next.map(|probe| {
-                let name = SlotName { first: file.first, probe }.file_name(shard);
-                naming::data_file(&file.table, &file.partition, &name)
-            })
-        });
-        self.dead.iter().cloned().chain(beyond)
-    }
 }
 
 /// A commit as it stands in the log; the set is decoded when asked for.

@@ -6,14 +6,14 @@ use std::collections::{BTreeSet, VecDeque};
 use bytes::Bytes;
 
 use super::checkpoint::{Checkpoint, SegmentRef, Span, meet};
-use super::format::{Commit, unreadable};
+use super::format::{Commit, CommitHeader, unreadable};
 use super::log::CommitLog;
 use super::positions::PositionSet;
 use super::store::Put;
 use crate::error::Result;
 use crate::limits;
 use crate::naming::LogEntry;
-use crate::record::{SequenceNumber, Shard};
+use crate::record::SequenceNumber;
 
 /// When to fold and how much to remember. Small numbers reach every path with a short chain.
 #[derive(Debug, Clone, Copy)]
@@ -197,14 +197,14 @@ impl Known {
         self.recent.iter().map(|(_, commit)| commit).rev().find(|commit| here(commit))
     }
 
-    /// Names of commits in memory that list any of the records, at which a dead file may stand.
-    pub(crate) fn dead_names(&self, records: &PositionSet, shard: &Shard) -> BTreeSet<String> {
+    /// The commits in memory that list any of the records.
+    pub(crate) fn commits_of(&self, records: &PositionSet) -> Vec<CommitHeader> {
         let lists = |commit: &Commit| {
             meet(commit.header.min.zip(commit.header.max), span(records))
-                && commit.set("commit in memory").is_ok_and(|set| *records != records.subtract(&set))
+                && commit.set("commit in memory").is_ok_and(|set| set.overlaps(records))
         };
         let commits = self.recent.iter().map(|(_, commit)| commit).filter(|commit| lists(commit));
-        commits.flat_map(|commit| commit.header.dead_names(shard)).collect()
+        commits.map(|commit| commit.header.clone()).collect()
     }
 
     /// Whether a commit in memory lists the file.

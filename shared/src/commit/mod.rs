@@ -14,6 +14,7 @@ pub(crate) mod failure;
 mod folder;
 pub mod format;
 mod known;
+pub(crate) mod left;
 pub mod log;
 pub mod positions;
 pub mod reader;

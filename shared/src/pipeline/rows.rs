@@ -17,7 +17,7 @@ use crate::decode::{Decoder, Path, Refusal};
 use crate::error::Result;
 use crate::limits::ROW_GROUP_ROWS;
 use crate::partition::PartitionPath;
-use crate::record::{RecordId, Shard};
+use crate::record::{RecordId, SequenceNumber, Shard};
 use crate::schema::TableSchema;
 use crate::write::{Encoder, FileFormat, FileWriter};
 
@@ -68,6 +68,8 @@ struct Open {
     encoded_rows: u64,
     /// Value of `touched` when a row last came: idle partitions are encoded first.
     touched: u64,
+    /// Sequence number of the last row in `set`, if it is of the shard that follows.
+    last: Option<SequenceNumber>,
 }
 
 impl RowBuffers {
@@ -86,8 +88,7 @@ impl RowBuffers {
     pub fn with_path(table: Arc<TableSchema>, shard: Shard, budget: usize, path: Path) -> Result<Self> {
         let decoder = Decoder::new(&table, path)?;
         let keys = KeyRules::compile(&table, decoder.layout())?;
-        // Bloom filters (`weir.bloom`) are for compacted files: a live file is read for hours only.
-        let format = FileFormat::new(decoder.layout(), table.compression, &[])?;
+        let format = FileFormat::short_lived(decoder.layout(), table.compression)?;
         Ok(Self {
             table,
             shard,
@@ -115,6 +116,7 @@ impl RowBuffers {
     /// The shard whose records follow (the table and its buffers stay).
     pub fn set_shard(&mut self, shard: Shard) {
         self.shard = shard;
+        self.open.iter_mut().for_each(|open| open.last = None);
     }
 
     /// One document: a row in its partition, or a dead letter.
@@ -201,7 +203,15 @@ impl RowBuffers {
             _ => {
                 let set = self.spare.pop().unwrap_or_else(|| ColumnSet::new(self.decoder.layout()));
                 let parts = parts.clone();
-                self.open.push(Open { parts, range: None, set, writer: None, encoded_rows: 0, touched: 0 });
+                self.open.push(Open {
+                    parts,
+                    range: None,
+                    set,
+                    writer: None,
+                    encoded_rows: 0,
+                    touched: 0,
+                    last: None,
+                });
                 self.open.len() - 1
             }
         };
@@ -216,20 +226,28 @@ impl RowBuffers {
         let open = &mut self.open[at];
         if let Some(first) = self.decoder.layout().provenance {
             let [stream, shard, sequence, subsequence, arrived] = provenance(&mut open.set.leaves, first);
-            stream.push_repeated(self.shard.stream.as_bytes(), 0);
-            shard.push_repeated(self.shard.shard.as_bytes(), 0);
-            self.digits.clear();
-            match id.sequence.as_u64() {
-                Some(offset) => write_u64(offset, &mut self.digits),
-                None => id.sequence.write_decimal(&mut self.digits),
+            if open.last == Some(id.sequence) {
+                // All lines of a block, and all documents of a record, share these.
+                stream.repeat_last(0);
+                shard.repeat_last(0);
+                sequence.repeat_last(0);
+            } else {
+                stream.push_repeated(self.shard.stream.as_bytes(), 0);
+                shard.push_repeated(self.shard.shard.as_bytes(), 0);
+                write_decimal(id.sequence, &mut self.digits);
+                sequence.push_repeated(&self.digits, 0);
+                open.last = Some(id.sequence);
             }
-            sequence.push_repeated(&self.digits, 0);
             subsequence.push_i32(id.subsequence as i32, 0);
             arrived.push_i64(arrived_at.0, 0);
         }
         open.set.finish_row();
-        let (first, last) = open.range.unwrap_or((id, id));
-        open.range = Some((first.min(id), last.max(id)));
+        let (first, last) = open.range.get_or_insert((id, id));
+        if id > *last {
+            *last = id;
+        } else if id < *first {
+            *first = id;
+        }
         open.touched = self.rows;
     }
 
@@ -272,6 +290,7 @@ impl RowBuffers {
         writer.write_row_group(&open.set, &mut self.encoder)?;
         open.encoded_rows += open.set.rows as u64;
         open.set.clear();
+        open.last = None;
         Ok(())
     }
 
@@ -322,6 +341,14 @@ fn provenance(leaves: &mut [LeafColumn], first: usize) -> &mut [LeafColumn; 5] {
     match (&mut leaves[first..first + 5]).try_into() {
         Ok(five) => five,
         Err(_) => unreachable!("five provenance columns"),
+    }
+}
+
+fn write_decimal(sequence: SequenceNumber, out: &mut Vec<u8>) {
+    out.clear();
+    match sequence.as_u64() {
+        Some(offset) => write_u64(offset, out),
+        None => sequence.write_decimal(out),
     }
 }
 

@@ -17,6 +17,9 @@ use crate::record::{RecordId, SequenceNumber, Shard};
 /// them for the chain.
 const MAX_FILES: usize = 1 << 23;
 
+/// Commits of replays beside whose files is looked for what overtaken replays left.
+const NEWEST: usize = 32;
+
 /// A letter file as a commit lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LetterFileRef {
@@ -126,10 +129,9 @@ impl Lineage {
         files.map(|file| (file.table.clone(), file.partition.clone()))
     }
 
-    /// Names at which no commit of a replay will ever list a file, and one may stand.
-    pub(super) fn dead_names(&self) -> Result<BTreeSet<String>> {
-        let shard = replay_shard(&self.shard)?;
-        Ok(self.replays.iter().flat_map(|header| header.dead_names(&shard)).collect())
+    /// The newest commits of replays.
+    pub(super) fn newest_replays(&self) -> &[CommitHeader] {
+        &self.replays[self.replays.len().saturating_sub(NEWEST)..]
     }
 }
 

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::{StreamExt, stream};
 
 use super::judge::{Judge, Verdict};
 use super::letters::{Columns, Letters};
 use super::lineage::{LetterFileRef, Lineage, fetch, replay_shard, shard_chains};
 use crate::clock::EpochMicros;
+use crate::commit::left::bury_left;
 use crate::commit::{Built, BuiltFile, LakeStore, Outcome, PositionSet, ShardWriter};
 use crate::error::{Error, Result};
 use crate::naming::{ChainKey, QUARANTINE_TABLE};
@@ -24,9 +24,6 @@ use crate::schema::TableSchema;
 const GROUP_FILES: usize = 256;
 /// Raw bytes of letters after which a group is committed; the last file may exceed it.
 const GROUP_BYTES: usize = 32 << 20;
-
-/// Deletes under way at once.
-const PARALLEL: usize = 16;
 
 /// Which letters.
 #[derive(Debug, Clone, Default)]
@@ -181,7 +178,9 @@ impl Replay {
         let lineage = Lineage::read(&self.lake, chain).await?;
         if self.mode == Mode::Commit {
             self.report.partitions.extend(lineage.last_partitions());
-            bury(&self.lake, lineage.dead_names()?).await;
+            if !lineage.newest_replays().is_empty() {
+                bury_left(&self.lake, &replay_shard(chain)?, lineage.newest_replays()).await;
+            }
         }
         let open = lineage.open().into_iter().filter(|file| self.selection.takes_file(file));
         let open: Vec<_> = open.collect();
@@ -280,15 +279,6 @@ impl Replay {
         self.report.partitions.extend(self.report.filled.iter().cloned());
         Ok(())
     }
-}
-
-/// Delete what a replay left that was overtaken and killed: nobody steps on the names any more. A
-/// failure leaves the file to the next run.
-async fn bury(lake: &LakeStore, dead: BTreeSet<String>) {
-    let deletes = dead.into_iter().map(|key| async move {
-        let _ = lake.delete(&key).await;
-    });
-    stream::iter(deletes).buffer_unordered(PARALLEL).collect::<()>().await;
 }
 
 /// The files that replace the members in `wanted`: rows by table and partition, and the letters that

@@ -48,6 +48,8 @@ pub(super) struct Plan<'a> {
     pub(super) spec: &'a LeafSpec,
     pub(super) compression: Compression,
     pub(super) bloom: bool,
+    /// Whether the file is read for hours only.
+    pub(super) short_lived: bool,
 }
 
 impl Encoder {
@@ -82,8 +84,11 @@ impl Encoder {
         let kind = if source.has_dictionary() { Kind::Indices } else { Kind::Plain };
         let bloom = plan.bloom.then(|| bloom(&source)).transpose()?;
 
+        // Not with a dictionary: its page may hold ids, and the pages of indices repetitions.
+        let may_skim = plan.short_lived && kind == Kind::Plain;
         let packed = (&mut self.packed, &mut self.packed_ends);
-        let codec = self.packer.pack((plan.leaf, plan.compression), (&self.raw, &self.ends), packed)?;
+        let codec =
+            self.packer.pack((plan.leaf, plan.compression, may_skim), (&self.raw, &self.ends), packed)?;
         let facts = self.assemble(codec, dictionary, (kind, Order::of(plan.spec)), out)?;
         self.release();
         Ok((facts, bloom))

@@ -14,12 +14,13 @@ use crate::schema::Compression;
 pub(super) const MAGIC: &[u8; 4] = b"PAR1";
 
 /// What all files of a table have in common; made once, shared by all open files.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct FileFormat {
     pub(super) schema: SchemaDescPtr,
     leaves: Vec<LeafSpec>,
     blooms: Vec<bool>,
     compression: Compression,
+    short_lived: bool,
 }
 
 impl FileFormat {
@@ -35,7 +36,18 @@ impl FileFormat {
             blooms: layout.leaves.iter().map(has_filter).collect(),
             leaves: layout.leaves.clone(),
             compression,
+            short_lived: false,
         }))
+    }
+
+    /// The format of files that are read for hours, until their partition is compacted: no Bloom
+    /// filters, and ids are packed for speed.
+    ///
+    /// # Errors
+    /// A layout that is none.
+    pub fn short_lived(layout: &Layout, compression: Compression) -> Result<Arc<Self>> {
+        let format = Arc::unwrap_or_clone(Self::new(layout, compression, &[])?);
+        Ok(Arc::new(Self { short_lived: true, ..format }))
     }
 }
 
@@ -71,7 +83,8 @@ impl FileWriter {
         // Buffers behind those of the file only feed partition keys.
         for (i, spec) in self.format.leaves.iter().enumerate() {
             let (leaf, compression) = (&columns.leaves[i], self.format.compression);
-            let plan = Plan { leaf: i, spec, compression, bloom: self.format.blooms[i] };
+            let (bloom, short_lived) = (self.format.blooms[i], self.format.short_lived);
+            let plan = Plan { leaf: i, spec, compression, bloom, short_lived };
             let (mut chunk, filter) = encoder.chunk(leaf, plan, &mut self.bytes)?;
             chunk.offset += self.taken;
             chunks.push(chunk);
