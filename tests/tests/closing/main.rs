@@ -83,8 +83,9 @@ const RULES: [(Broken, &[&str]); 8] = [
     (Broken::BaseIsLive, &["C4", "C7"]),
 ];
 
-/// Worlds within which that must be.
-const SEEN_WITHIN: u64 = 60;
+/// Worlds within which that must be. Most show in the first ten; `CollectByPrefix` needs a late row that is
+/// committed after the plan and collected before the next one, in about one world of a hundred.
+const SEEN_WITHIN: u64 = 400;
 
 #[test]
 fn each_rule_of_close_that_is_left_out_is_missed() {
