@@ -20,8 +20,8 @@ pub struct Dictionary {
     ends: Vec<u32>,
     /// Position of the first use of each value, to take back what a bad row added.
     first_use: Vec<u32>,
-    /// Index of each value, by its hash. Five bytes a value: with several dictionaries at work, waiting
-    /// for memory is most of the time that looking up takes.
+    /// Index of each value, by its hash. Small (five bytes a place): with several dictionaries at work,
+    /// waiting for memory is most of the time that looking up takes.
     indices: HashTable<u32>,
 }
 

@@ -2,16 +2,17 @@
 //! attempt steps on their names. They are looked for beside the files of that commit, and deleted by
 //! the dead-file rule. Whatever fails is left to the next who looks, to close, or to repair.
 
-use futures::{StreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 
 use super::format::CommitHeader;
 use super::store::LakeStore;
+use crate::error::Result;
 use crate::naming::{self, SlotName};
 use crate::record::Shard;
 
 /// Requests under way at once.
 const PARALLEL: usize = 16;
-/// Names looked at in one go: a redelivery waits for it.
+/// Dead names and slots looked at in one go: a redelivery waits for it.
 const MAX_LOOKS: usize = 512;
 /// Names of one slot that are looked at in any case: at the first may have been one who took his file
 /// away himself, and at the second one who died.
@@ -19,44 +20,41 @@ const MIN_PROBES: usize = 2;
 /// Names of one slot that are looked at as long as a file stands there.
 const MAX_PROBES: u32 = 16;
 
-/// Delete what stands at names that these commits of the shard make dead: those that they call so, as
-/// a file may have come after it was deleted, and the next names of their files' slots, where somebody
-/// went who met the files.
+/// Delete what stands at names that these commits of the shard (the newest last) make dead: those that
+/// they call so, as a file may have come after it was deleted, and the next names of their files'
+/// slots, where somebody went who met the files. The first failure ends it: a store in trouble must not
+/// keep the batch waiting.
 pub(crate) async fn bury_left(lake: &LakeStore, shard: &Shard, commits: &[CommitHeader]) {
-    let called = commits.iter().flat_map(|commit| &commit.dead).map(|key| Look::At(key.clone()));
-    let files = commits.iter().flat_map(|commit| &commit.files);
-    let beside = files.filter_map(|file| {
+    let looks: Vec<_> =
+        commits.iter().rev().flat_map(|commit| names(shard, commit)).take(MAX_LOOKS).collect();
+    let looks = stream::iter(looks).map(|names| bury(lake, names)).buffer_unordered(PARALLEL);
+    let _ = looks.try_collect::<()>().await;
+}
+
+/// The names that a commit makes dead, in groups: of a group the first [`MIN_PROBES`] are looked at,
+/// and on as long as a file stands there.
+fn names(shard: &Shard, commit: &CommitHeader) -> impl Iterator<Item = Vec<String>> {
+    let called = commit.dead.iter().map(|key| vec![key.clone()]);
+    let beside = commit.files.iter().filter_map(|file| {
         let slot = SlotName::parse(shard, &file.name).filter(|slot| slot.first == file.first)?;
-        let name = move |probe| {
+        let name = |probe| {
             let name = SlotName { probe, ..slot }.file_name(shard);
             naming::data_file(&file.table, &file.partition, &name)
         };
-        Some(Look::From((1..=MAX_PROBES).map(|n| name(slot.probe + n)).collect()))
+        Some((1..=MAX_PROBES).map(|n| name(slot.probe + n)).collect())
     });
-    let looks: Vec<_> = called.chain(beside).take(MAX_LOOKS).collect();
-    let looks = stream::iter(looks).map(|look| async move {
-        match look {
-            Look::At(key) => drop(bury(lake, &key).await),
-            Look::From(keys) => {
-                for (n, key) in (1..).zip(keys) {
-                    if !bury(lake, &key).await && n >= MIN_PROBES {
-                        break;
-                    }
-                }
-            }
+    called.chain(beside)
+}
+
+/// Only what is there is deleted: a bucket with versions would keep a marker of every name.
+async fn bury(lake: &LakeStore, names: Vec<String>) -> Result<()> {
+    for (n, key) in (1..).zip(names) {
+        let was_there = lake.size(&key).await?.is_some();
+        if was_there {
+            lake.delete(&key).await?;
+        } else if n >= MIN_PROBES {
+            break;
         }
-    });
-    looks.buffer_unordered(PARALLEL).collect::<()>().await;
-}
-
-enum Look {
-    At(String),
-    /// At some, and on as long as something is there.
-    From(Vec<String>),
-}
-
-/// Whether a file was there and is gone. Only what is there is deleted: a bucket with versions would
-/// keep a marker of every name.
-async fn bury(lake: &LakeStore, key: &str) -> bool {
-    matches!(lake.size(key).await, Ok(Some(_))) && lake.delete(key).await.is_ok()
+    }
+    Ok(())
 }

@@ -109,6 +109,7 @@ pub(crate) fn fill(columns: &mut ColumnSet, layout: &Layout, rows: &[Vec<Tree>])
 /// Write rows as a file of several row groups.
 pub(crate) fn write(table: &TableSchema, groups: &[&[Vec<Tree>]]) -> Vec<u8> {
     let layout = Layout::of(table);
+    // Some as live files are, some as those of closed partitions.
     let format = match groups.len() % 2 {
         0 if table.bloom.is_empty() => FileFormat::short_lived(&layout, table.compression).unwrap(),
         _ => FileFormat::new(&layout, table.compression, &table.bloom).unwrap(),
