@@ -1,5 +1,66 @@
 //! Leaf scanners over raw JSON bytes. They accept only what RFC 8259 allows.
 
+/// Bytes of a text that are at hand in a register.
+pub(crate) const HEAD_BYTES: usize = 16;
+
+/// Masks that keep the first `n` bytes of a head.
+const KEEP: [u128; HEAD_BYTES + 1] = {
+    let mut keep = [u128::MAX; HEAD_BYTES + 1];
+    let mut n = 0;
+    while n < HEAD_BYTES {
+        keep[n] = (1 << (8 * n)) - 1;
+        n += 1;
+    }
+    keep
+};
+
+/// Mask of the first `n` bytes of a head, or of all of them.
+#[inline(always)]
+pub(crate) fn keep(n: usize) -> u128 {
+    KEEP[n.min(HEAD_BYTES)]
+}
+
+/// The bytes from `at` on in memory order (the first is the lowest); zeros behind the end.
+#[inline(always)]
+pub(crate) fn head(bytes: &[u8], at: usize) -> u128 {
+    match bytes.get(at..at + HEAD_BYTES).and_then(<[u8]>::first_chunk) {
+        Some(head) => u128::from_le_bytes(*head),
+        None => short_head(bytes, at),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn short_head(bytes: &[u8], at: usize) -> u128 {
+    let mut padded = [0; HEAD_BYTES];
+    let rest = bytes.get(at..).unwrap_or_default();
+    padded[..rest.len()].copy_from_slice(rest);
+    u128::from_le_bytes(padded)
+}
+
+/// Which bytes of a head are decimal digits: bit `i` for byte `i`.
+#[inline(always)]
+pub(crate) fn digits(head: u128) -> u32 {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{
+            __m128i, _mm_cmpeq_epi8, _mm_min_epu8, _mm_movemask_epi8, _mm_set1_epi8, _mm_sub_epi8,
+        };
+        // SAFETY: SSE2 is part of x86_64, and the two types have the same size and no invalid values.
+        unsafe {
+            let bytes = std::mem::transmute::<u128, __m128i>(head);
+            let values = _mm_sub_epi8(bytes, _mm_set1_epi8(b'0' as i8));
+            let capped = _mm_min_epu8(values, _mm_set1_epi8(9));
+            _mm_movemask_epi8(_mm_cmpeq_epi8(values, capped)) as u32
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let bytes = head.to_le_bytes();
+        bytes.iter().rev().fold(0, |mask, b| mask << 1 | u32::from(b.is_ascii_digit()))
+    }
+}
+
 /// Index of the first `"`, `\` or control character at or after `at`; `bytes.len()` if none.
 #[inline(always)]
 pub(crate) fn string_stop(bytes: &[u8], mut at: usize) -> usize {
@@ -8,7 +69,7 @@ pub(crate) fn string_stop(bytes: &[u8], mut at: usize) -> usize {
         use std::arch::x86_64::{
             _mm_cmpeq_epi8, _mm_loadu_si128, _mm_max_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8,
         };
-        while at + 16 <= bytes.len() {
+        while at + HEAD_BYTES <= bytes.len() {
             // SAFETY: 16 bytes from `at` are inside the slice; SSE2 is part of x86_64.
             let mask = unsafe {
                 let chunk = _mm_loadu_si128(bytes.as_ptr().add(at).cast());
@@ -21,7 +82,7 @@ pub(crate) fn string_stop(bytes: &[u8], mut at: usize) -> usize {
             if mask != 0 {
                 return at + mask.trailing_zeros() as usize;
             }
-            at += 16;
+            at += HEAD_BYTES;
         }
     }
     while at < bytes.len() && bytes[at] != b'"' && bytes[at] != b'\\' && bytes[at] > 0x1f {

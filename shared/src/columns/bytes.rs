@@ -1,9 +1,6 @@
 //! Byte values with a dictionary that is built while parsing and dropped when it does not pay.
 
-use std::hash::{BuildHasher, Hasher};
-
-use hashbrown::HashTable;
-
+use super::dictionary::{Dictionary, Headed};
 use crate::scan::same;
 
 /// Values seen when the dictionary is judged, and the share of distinct ones (in percent) above
@@ -12,96 +9,15 @@ const JUDGEMENTS: [(usize, usize); 2] = [(1_024, 95), (8_192, 50)];
 /// Dictionary bytes above which a page would be unwieldy for readers (parquet-mr's default page).
 const MAX_DICTIONARY_BYTES: usize = 1 << 20;
 
-/// Distinct values in order of first appearance.
-#[derive(Debug, Default)]
-pub struct Dictionary {
-    bytes: Vec<u8>,
-    /// End of each value in `bytes`.
-    ends: Vec<u32>,
-    /// Position of the first use of each value, to take back what a bad row added.
-    first_use: Vec<u32>,
-    /// Index of each value, by its hash. Small (five bytes a place): with several dictionaries at work,
-    /// waiting for memory is most of the time that looking up takes.
-    indices: HashTable<u32>,
-}
-
-impl Dictionary {
-    /// How many distinct values.
-    pub fn len(&self) -> usize {
-        self.ends.len()
-    }
-    /// Whether it is empty.
-    pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
-    }
-    /// Value number `i`.
-    #[inline]
-    pub fn get(&self, i: usize) -> &[u8] {
-        slice(&self.bytes, &self.ends, i)
-    }
-    /// Bytes of all values together.
-    pub fn byte_len(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// Index of `value`, added if new.
-    #[inline]
-    fn intern(&mut self, value: &[u8], position: u32) -> u32 {
-        let hash = hash(value);
-        let Self { bytes, ends, first_use, indices } = self;
-        match indices.find(hash, |&i| same(slice(bytes, ends, i as usize), value)) {
-            Some(&index) => index,
-            None => {
-                let index = ends.len() as u32;
-                indices.insert_unique(hash, index, |&i| self::hash(slice(bytes, ends, i as usize)));
-                bytes.extend_from_slice(value);
-                ends.push(bytes.len() as u32);
-                first_use.push(position);
-                index
-            }
-        }
-    }
-
-    /// Take back the values first used at `position` or later.
-    fn truncate(&mut self, position: usize) {
-        let keep = self.first_use.partition_point(|&p| (p as usize) < position);
-        for index in keep..self.len() {
-            if let Ok(entry) = self.indices.find_entry(hash(self.get(index)), |&i| i as usize == index) {
-                entry.remove();
-            }
-        }
-        self.ends.truncate(keep);
-        self.first_use.truncate(keep);
-        self.bytes.truncate(self.ends.last().map_or(0, |&e| e as usize));
-    }
-
-    fn clear(&mut self) {
-        self.bytes.clear();
-        self.ends.clear();
-        self.first_use.clear();
-        self.indices.clear();
-    }
-}
-
-#[inline]
-fn hash(value: &[u8]) -> u64 {
-    let mut hasher = foldhash::fast::FixedState::with_seed(0x5745_4952).build_hasher();
-    hasher.write(value);
-    hasher.finish()
-}
-
-#[inline]
-fn slice<'a>(bytes: &'a [u8], ends: &[u32], i: usize) -> &'a [u8] {
-    let start = if i == 0 { 0 } else { ends[i - 1] as usize };
-    &bytes[start..ends[i] as usize]
-}
-
 /// Byte values: dictionary and indices, or the bytes themselves.
 #[derive(Debug)]
 pub struct ByteColumn {
     dictionary: Option<Dictionary>,
     /// Dictionary form: one index a value.
     indices: Vec<u32>,
+    /// How many of [`JUDGEMENTS`] it has passed, and how many values there are at the next one.
+    judged: usize,
+    judge_at: usize,
     /// Plain form: all values end to end, and the end of each.
     bytes: Vec<u8>,
     ends: Vec<u32>,
@@ -112,6 +28,8 @@ impl Default for ByteColumn {
         Self {
             dictionary: Some(Dictionary::default()),
             indices: Vec::new(),
+            judged: 0,
+            judge_at: JUDGEMENTS[0].0,
             bytes: Vec::new(),
             ends: Vec::new(),
         }
@@ -147,41 +65,59 @@ impl ByteColumn {
     /// Append a value.
     #[inline]
     pub fn push(&mut self, value: &[u8]) {
-        self.push_indexed(value);
+        self.push_headed(Headed::from(value));
+    }
+
+    /// Append a value; `false` if it is known to be the same as one before.
+    #[inline(always)]
+    pub(crate) fn push_headed(&mut self, value: Headed<'_>) -> bool {
+        match &mut self.dictionary {
+            Some(dictionary) => {
+                let (index, added) = dictionary.intern(value, self.indices.len());
+                self.indices.push(index);
+                if added || self.indices.len() >= self.judge_at {
+                    self.judge();
+                }
+                added
+            }
+            None => {
+                self.bytes.extend_from_slice(value.bytes());
+                self.ends.push(self.bytes.len() as u32);
+                true
+            }
+        }
     }
 
     /// Append a value; its index, for [`Self::push_index`], if the column has a dictionary.
     #[inline]
     pub(crate) fn push_indexed(&mut self, value: &[u8]) -> Option<u32> {
-        match &mut self.dictionary {
-            Some(dictionary) => {
-                let index = dictionary.intern(value, self.indices.len() as u32);
-                self.indices.push(index);
-                self.judge();
-                Some(index)
-            }
-            None => {
-                self.bytes.extend_from_slice(value);
-                self.ends.push(self.bytes.len() as u32);
-                None
-            }
-        }
+        self.push(value);
+        self.dictionary.as_ref().and_then(|_| self.indices.last().copied())
     }
 
     /// Append value number `index` of the dictionary again.
     #[inline]
     pub(crate) fn push_index(&mut self, index: u32) {
         self.indices.push(index);
-        self.judge();
+        if self.indices.len() >= self.judge_at {
+            self.judge();
+        }
     }
 
     /// Drop the dictionary if it shows that it will not pay.
-    #[inline]
+    #[cold]
+    #[inline(never)]
     fn judge(&mut self) {
         let Some(dictionary) = &self.dictionary else { return };
-        let (n, distinct) = (self.indices.len(), dictionary.len());
-        let hopeless = JUDGEMENTS.iter().any(|&(at, percent)| n == at && distinct * 100 > at * percent);
-        if hopeless || dictionary.bytes.len() > MAX_DICTIONARY_BYTES {
+        let mut hopeless = dictionary.byte_len() > MAX_DICTIONARY_BYTES || dictionary.is_crowded();
+        while let Some(&(at, percent)) = JUDGEMENTS.get(self.judged)
+            && at <= self.indices.len()
+        {
+            hopeless |= dictionary.len() * 100 > self.indices.len() * percent;
+            self.judged += 1;
+            self.judge_at = JUDGEMENTS.get(self.judged).map_or(usize::MAX, |next| next.0);
+        }
+        if hopeless {
             self.drop_dictionary();
         }
     }
@@ -241,13 +177,11 @@ impl ByteColumn {
         self.bytes.clear();
         self.ends.clear();
         self.dictionary.get_or_insert_default().clear();
+        (self.judged, self.judge_at) = (0, JUDGEMENTS[0].0);
     }
 
     pub(super) fn memory(&self) -> usize {
-        let dictionary = self
-            .dictionary
-            .as_ref()
-            .map_or(0, |d| d.bytes.capacity() + d.ends.capacity() * 8 + d.indices.allocation_size());
+        let dictionary = self.dictionary.as_ref().map_or(0, Dictionary::memory);
         dictionary + self.indices.capacity() * 4 + self.bytes.capacity() + self.ends.capacity() * 4
     }
 }

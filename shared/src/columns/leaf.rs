@@ -1,6 +1,7 @@
 //! The buffer of one leaf: levels and the values that are there.
 
 use super::bytes::ByteColumn;
+use super::dictionary::Headed;
 use super::layout::{LeafSpec, Physical};
 
 /// Definition or repetition levels; one number as long as all are the same.
@@ -15,17 +16,23 @@ impl Levels {
     /// Append one.
     #[inline]
     pub fn push(&mut self, level: u8) {
-        if self.spread.is_empty() {
-            if self.len == 0 {
-                self.uniform = level;
-            } else if level != self.uniform {
-                self.spread.resize(self.len, self.uniform);
-                self.spread.push(level);
-            }
-        } else {
+        if !self.spread.is_empty() {
             self.spread.push(level);
+        } else if level != self.uniform {
+            self.push_other(level);
         }
         self.len += 1;
+    }
+    /// Append a level that differs from all before it.
+    #[cold]
+    #[inline(never)]
+    fn push_other(&mut self, level: u8) {
+        if self.len == 0 {
+            self.uniform = level;
+        } else {
+            self.spread.resize(self.len, self.uniform);
+            self.spread.push(level);
+        }
     }
     /// How many.
     #[inline]
@@ -219,6 +226,18 @@ impl LeafColumn {
         /// Append a BYTE_ARRAY.
         push_bytes, Bytes, &[u8]
     );
+
+    /// Append a BYTE_ARRAY whose first bytes are at hand (see [`Headed`]); `false` if it is known to be the
+    /// same as one before.
+    // The parts of `Headed` one by one: so they are passed in registers.
+    #[inline(never)]
+    pub(crate) fn push_headed(&mut self, bytes: &[u8], head: u128, rep: u8) -> bool {
+        self.enter(rep);
+        match &mut self.values {
+            Values::Bytes(v) => v.push_headed(Headed::of_parts(bytes, head)),
+            _ => unreachable!("leaf of another type"),
+        }
+    }
 
     /// Append the BYTE_ARRAY of the last entry again, which is not null.
     #[inline]

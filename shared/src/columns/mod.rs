@@ -7,10 +7,13 @@
 //! with [`ColumnSet::truncate_row`], which leaves no trace of it, in dictionaries neither.
 
 mod bytes;
+mod dictionary;
 mod layout;
 mod leaf;
 
-pub use bytes::{ByteColumn, Dictionary};
+pub use bytes::ByteColumn;
+pub use dictionary::Dictionary;
+pub(crate) use dictionary::Headed;
 pub use layout::{Field, FieldKind, Layout, LeafSpec, Logical, Physical};
 pub use leaf::{LeafColumn, Levels, Values};
 

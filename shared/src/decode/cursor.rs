@@ -3,17 +3,32 @@
 //! tape. Whatever it accepts, it accepts as the tape would (a property test and the fuzzer hold
 //! that). Input must be valid UTF-8.
 
-use crate::columns::{ColumnSet, LeafColumn};
+use std::cell::{Cell, RefCell};
 
-use super::plan::{LeafKind, Node, NodeKind, Object, Plan, Rules, Target};
+use crate::columns::{ColumnSet, Headed, LeafColumn};
+use crate::number;
+use crate::scan::{HEAD_BYTES, head, keep, number_end, skip_space, string_stop, unescape};
+
+use super::plan::{LeafKind, Member, Node, NodeKind, Object, Plan, Rules, Target};
 use super::tape::push_absent;
-use super::value::{push_bool, push_key, push_number, push_text};
-use crate::scan::{number_end, skip_space, string_stop, unescape};
+use super::value::{push_any_number, push_bool, push_headed, push_key, push_short, push_text};
 
 /// Members of an object that the cursor tracks in one word.
 const MAX_MEMBERS: usize = 64;
 /// Map entries compared pairwise for duplicates; more go to the tape.
 const MAX_MAP_ENTRIES: usize = 16;
+/// Members tried at a key before it is looked up: optional fields come and go.
+const GUESSES: usize = 4;
+
+/// What the cursor does with a member's value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    /// A string is pushed as it is.
+    Text,
+    /// Any other scalar.
+    Scalar,
+    Nested,
+}
 
 /// A member as the cursor looks for it: side by side in memory, so that no pointer has to be followed
 /// from one key to the next.
@@ -23,52 +38,103 @@ struct Step {
     head: u128,
     mask: u128,
     /// Bytes of `"key":`.
-    len: usize,
+    len: u32,
+    /// First leaf of its value.
+    leaf: u32,
+    /// Its bit among the object's members.
+    bit: u64,
+    number: u8,
+    shape: Shape,
     /// Which member came after this one last time.
-    successor: u8,
+    successor: Cell<u8>,
 }
 
-const HEAD_BYTES: usize = 16;
-
 impl Step {
-    fn new(literal: &[u8], successor: usize) -> Self {
-        let mut head = [0; HEAD_BYTES];
-        let mut mask = [0; HEAD_BYTES];
-        for (at, byte) in literal.iter().take(HEAD_BYTES).enumerate() {
-            (head[at], mask[at]) = (*byte, !0);
+    fn new(number: usize, member: &Member) -> Self {
+        let (shape, leaf) = match &member.target {
+            Target::Node(Node { kind: NodeKind::Leaf { kind, rules }, leaves, .. }) => {
+                let plain = matches!(kind, LeafKind::Text { max_chars: None }) && rules.is_none();
+                (if plain { Shape::Text } else { Shape::Scalar }, leaves.start)
+            }
+            _ => (Shape::Nested, 0),
+        };
+        let literal = &member.literal;
+        Self {
+            head: head(literal, 0),
+            mask: keep(literal.len()),
+            len: literal.len() as u32,
+            leaf: leaf as u32,
+            bit: 1_u64.checked_shl(number as u32).unwrap_or(0),
+            number: number as u8,
+            shape,
+            successor: Cell::new(number as u8 + 1),
         }
-        let (head, mask) = (u128::from_le_bytes(head), u128::from_le_bytes(mask));
-        Self { head, mask, len: literal.len(), successor: successor.min(MAX_MEMBERS) as u8 }
     }
 
-    /// What comes before the first member. No UTF-8 is this; who gets here behind the last member goes on
-    /// with the first.
-    fn before_all() -> Self {
-        Self { head: !0, mask: !0, len: 0, successor: 0 }
+    /// What comes before the first member of `count`. No UTF-8 is this; who gets here behind the last
+    /// member goes on with the first.
+    fn before_all(count: usize) -> Self {
+        Self {
+            head: !0,
+            mask: !0,
+            len: 0,
+            leaf: 0,
+            bit: 0,
+            number: count as u8,
+            shape: Shape::Nested,
+            successor: Cell::new(0),
+        }
     }
 }
 
 /// Learned order of members, and scratch space.
 #[derive(Debug)]
 pub(crate) struct Cursor {
-    /// For each object of the plan its members, and last what comes before the first.
-    steps: Vec<Vec<Step>>,
-    text: Vec<u8>,
+    /// For each object of the plan, by its number, its members, and last what comes before the first.
+    objects: Vec<Vec<Step>>,
+    text: RefCell<Vec<u8>>,
     able: bool,
 }
 
 impl Cursor {
     pub(crate) fn new(plan: &Plan) -> Self {
-        let mut steps: Vec<_> = std::iter::repeat_with(Vec::new).take(plan.objects).collect();
-        let mut able = plan.direct;
-        prepare(&plan.root, &mut steps, &mut able);
-        Self { steps, text: Vec::new(), able }
+        let objects = std::iter::repeat_with(Vec::new).take(plan.objects).collect();
+        let mut cursor = Self { objects, text: RefCell::default(), able: plan.direct };
+        cursor.prepare(&plan.root);
+        cursor
+    }
+
+    fn prepare(&mut self, object: &Object) {
+        let count = object.members.len();
+        if count > MAX_MEMBERS {
+            self.able = false;
+            return;
+        }
+        // Before anything is learned, the table's own order.
+        let members = object.members.iter().enumerate();
+        let steps = members.map(|(number, member)| Step::new(number, member));
+        self.objects[object.number] = steps.chain([Step::before_all(count)]).collect();
+        for member in &object.members {
+            match &member.target {
+                Target::Node(node) => self.prepare_node(node),
+                Target::Inside { .. } => self.able = false,
+            }
+        }
+    }
+
+    fn prepare_node(&mut self, node: &Node) {
+        match &node.kind {
+            NodeKind::Leaf { .. } => {}
+            NodeKind::Struct(object) => self.prepare(object),
+            NodeKind::List(element) => self.prepare_node(element),
+            NodeKind::Map { value, .. } => self.prepare_node(value),
+        }
     }
 
     /// Decode one document into `set`. `false`: not what was expected, or not a good row; `set` may
     /// hold part of it.
     #[inline]
-    pub(crate) fn decode(&mut self, plan: &Plan, doc: &[u8], set: &mut ColumnSet) -> bool {
+    pub(crate) fn decode(&self, plan: &Plan, doc: &[u8], set: &mut ColumnSet) -> bool {
         if !self.able {
             return false;
         }
@@ -80,7 +146,7 @@ impl Cursor {
     }
 
     fn object(
-        &mut self,
+        &self,
         object: &Object,
         doc: &[u8],
         mut at: usize,
@@ -90,101 +156,84 @@ impl Cursor {
         if doc.get(at) != Some(&b'{') {
             return None;
         }
-        let first = object.members.len();
-        let (mut seen, mut previous) = (0u64, first);
-        at = skip_space(doc, at + 1);
+        let steps = self.objects.get(object.number)?.as_slice();
+        let mut before = steps.last()?;
+        let mut seen = 0;
+        at = behind_space(doc, at + 1);
         if doc.get(at) == Some(&b'}') {
             at += 1;
         } else {
             loop {
-                let (member, after_colon) = self.key(object, previous, doc, at)?;
-                if seen & 1 << member != 0 {
+                let step;
+                (step, at) = key(object, steps, before, doc, at)?;
+                if seen & step.bit != 0 {
                     return None;
                 }
-                seen |= 1 << member;
-                let entry = &object.members[member];
-                let Target::Node(node) = &entry.target else { return None };
-                at = skip_space(doc, after_colon);
-                if doc.get(at) == Some(&b'n') {
-                    if doc.get(at..at + 4) != Some(b"null") {
-                        return None;
+                seen |= step.bit;
+                before = step;
+                at = behind_space(doc, at);
+                let first = *doc.get(at)?;
+                at = if first == b'"' && step.shape != Shape::Nested {
+                    let stop = string_stop(doc, at + 1);
+                    let leaf = set.leaves.get_mut(step.leaf as usize)?;
+                    if doc.get(stop) != Some(&b'"') {
+                        self.escaped(scalar_of(object, step)?, doc, (at + 1, stop), leaf, rep)?
+                    } else if step.shape == Shape::Text {
+                        let text = Headed::in_doc(doc, at + 1..stop);
+                        leaf.push_headed(text.bytes(), text.head(), rep);
+                        stop + 1
+                    } else {
+                        text(scalar_of(object, step)?, Headed::in_doc(doc, at + 1..stop), leaf, rep)?;
+                        stop + 1
                     }
-                    push_absent((entry.required, &entry.default), node, set, rep).ok()?;
-                    at += 4;
-                } else if let NodeKind::Leaf { kind, rules } = &node.kind {
-                    // Most members are leaves: here, without a call.
-                    let leaf = &mut set.leaves[node.leaves.start];
-                    at = self.scalar((kind, rules.as_deref()), doc, at, leaf, rep)?;
+                } else if step.shape == Shape::Scalar && matches!(first, b'0'..=b'9' | b'-') {
+                    let leaf = set.leaves.get_mut(step.leaf as usize)?;
+                    number(scalar_of(object, step)?, doc, at, leaf, rep)?
                 } else {
-                    at = self.value(node, doc, at, set, rep)?;
-                }
-                previous = member;
-                match *doc.get(at)? {
-                    b',' => at = skip_space(doc, at + 1),
+                    self.rare(object, step, doc, at, set, rep)?
+                };
+                at = behind_space(doc, at);
+                match doc.get(at)? {
+                    b',' => at = behind_space(doc, at + 1),
                     b'}' => {
                         at += 1;
                         break;
                     }
-                    _ => {
-                        at = skip_space(doc, at);
-                        match doc.get(at)? {
-                            b',' => at = skip_space(doc, at + 1),
-                            b'}' => {
-                                at += 1;
-                                break;
-                            }
-                            _ => return None,
-                        }
-                    }
+                    _ => return None,
                 }
             }
         }
-        let all = if first == MAX_MEMBERS { u64::MAX } else { (1 << first) - 1 };
-        let mut absent = all & !seen;
+        let all = steps.last()?.number;
+        let mut absent = !seen & 1_u64.checked_shl(all.into()).unwrap_or(0).wrapping_sub(1);
         while absent != 0 {
-            let member = &object.members[absent.trailing_zeros() as usize];
-            let Target::Node(node) = &member.target else { return None };
-            push_absent((member.required, &member.default), node, set, rep).ok()?;
+            push_nothing(object, absent.trailing_zeros() as usize, set, rep)?;
             absent &= absent - 1;
         }
         Some(at)
     }
 
-    /// Which member the key at `at` is, and the index behind its colon.
-    #[inline]
-    fn key(&mut self, object: &Object, previous: usize, doc: &[u8], at: usize) -> Option<(usize, usize)> {
-        let steps = &mut self.steps[object.number];
-        let head = head(doc, at);
-        let mut guess = steps[previous].successor as usize;
-        // The predicted one, then those behind it: optional fields come and go.
-        for _ in 0..4 {
-            let Some(step) = steps.get(guess) else { break };
-            if (head ^ step.head) & step.mask == 0 {
-                let end = at + step.len;
-                let rest =
-                    || doc.get(at + HEAD_BYTES..end) == object.members[guess].literal.get(HEAD_BYTES..);
-                if step.len <= HEAD_BYTES || rest() {
-                    return Some((guess, end));
-                }
-            }
-            guess = step.successor as usize;
+    /// The value of a member that is null, a boolean or not a scalar.
+    #[inline(never)]
+    fn rare(
+        &self,
+        object: &Object,
+        step: &Step,
+        doc: &[u8],
+        at: usize,
+        set: &mut ColumnSet,
+        rep: u8,
+    ) -> Option<usize> {
+        let member = usize::from(step.number);
+        if doc[at..].starts_with(b"null") {
+            push_nothing(object, member, set, rep)?;
+            return Some(at + 4);
         }
-        if doc.get(at) != Some(&b'"') {
-            return None;
-        }
-        let end = string_stop(doc, at + 1);
-        if doc.get(end) != Some(&b'"') {
-            return None;
-        }
-        let name = std::str::from_utf8(&doc[at + 1..end]).ok()?;
-        let member = *object.by_key.get(name)?;
-        steps[previous].successor = member as u8;
-        let colon = skip_space(doc, end + 1);
-        (doc.get(colon) == Some(&b':')).then_some((member, colon + 1))
+        let Target::Node(node) = &object.members[member].target else { return None };
+        self.value(node, doc, at, set, rep)
     }
 
     /// A value that is not null.
-    fn value(&mut self, node: &Node, doc: &[u8], at: usize, set: &mut ColumnSet, rep: u8) -> Option<usize> {
+    fn value(&self, node: &Node, doc: &[u8], at: usize, set: &mut ColumnSet, rep: u8) -> Option<usize> {
         match &node.kind {
             NodeKind::Leaf { kind, rules } => {
                 let leaf = &mut set.leaves[node.leaves.start];
@@ -197,9 +246,9 @@ impl Cursor {
     }
 
     /// A string, a number or a boolean.
-    #[inline(always)]
+    #[inline]
     fn scalar(
-        &mut self,
+        &self,
         (kind, rules): (&LeafKind, Option<&Rules>),
         doc: &[u8],
         at: usize,
@@ -210,18 +259,11 @@ impl Cursor {
             _ if matches!(kind, LeafKind::Json) => None,
             b'"' => {
                 let stop = string_stop(doc, at + 1);
-                if doc.get(stop) == Some(&b'"') {
-                    let text = as_text(&doc[at + 1..stop])?;
-                    if rules.is_none() && matches!(kind, LeafKind::Text { max_chars: None }) {
-                        leaf.push_bytes(text.as_bytes(), rep);
-                    } else {
-                        push_text(kind, rules, text, leaf, rep).ok()?;
-                    }
-                    return Some(stop + 1);
+                if doc.get(stop) != Some(&b'"') {
+                    return self.escaped((kind, rules), doc, (at + 1, stop), leaf, rep);
                 }
-                let end = unescape(doc, at + 1, stop, &mut self.text)?;
-                push_text(kind, rules, as_text(&self.text)?, leaf, rep).ok()?;
-                Some(end)
+                text((kind, rules), Headed::in_doc(doc, at + 1..stop), leaf, rep)?;
+                Some(stop + 1)
             }
             b't' if doc.get(at..at + 4) == Some(b"true") => {
                 push_bool(kind, true, leaf, rep).ok()?;
@@ -231,18 +273,30 @@ impl Cursor {
                 push_bool(kind, false, leaf, rep).ok()?;
                 Some(at + 5)
             }
-            b'-' | b'0'..=b'9' => {
-                let end = number_end(doc, at)?;
-                push_number(kind, rules, &doc[at..end], leaf, rep).ok()?;
-                Some(end)
-            }
+            b'-' | b'0'..=b'9' => number((kind, rules), doc, at, leaf, rep),
             _ => None,
         }
     }
 
+    /// A string with a backslash, or none.
+    #[inline(never)]
+    fn escaped(
+        &self,
+        (kind, rules): (&LeafKind, Option<&Rules>),
+        doc: &[u8],
+        (at, stop): (usize, usize),
+        leaf: &mut LeafColumn,
+        rep: u8,
+    ) -> Option<usize> {
+        let mut unescaped = self.text.borrow_mut();
+        let end = unescape(doc, at, stop, &mut unescaped)?;
+        push_text(kind, rules, as_text(&unescaped)?, leaf, rep).ok()?;
+        Some(end)
+    }
+
     #[inline(never)]
     fn list(
-        &mut self,
+        &self,
         node: &Node,
         element: &Node,
         doc: &[u8],
@@ -277,7 +331,7 @@ impl Cursor {
 
     #[inline(never)]
     fn map(
-        &mut self,
+        &self,
         (node, key, value): (&Node, &Node, &Node),
         doc: &[u8],
         at: usize,
@@ -342,36 +396,115 @@ fn as_text(bytes: &[u8]) -> Option<&str> {
     Some(unsafe { std::str::from_utf8_unchecked(bytes) })
 }
 
-/// The bytes from `at` on; zeros behind the end, which no key has.
-#[inline]
-fn head(doc: &[u8], at: usize) -> u128 {
-    let rest = &doc[at.min(doc.len())..];
-    let bytes = rest.first_chunk().copied().unwrap_or_else(|| {
-        let mut padded = [0; HEAD_BYTES];
-        padded[..rest.len()].copy_from_slice(rest);
-        padded
-    });
-    u128::from_le_bytes(bytes)
+/// Which member the key at `at` is, most likely the successor of the one `before`, and the index behind
+/// its colon.
+#[inline(always)]
+fn key<'s>(
+    object: &Object,
+    steps: &'s [Step],
+    before: &'s Step,
+    doc: &[u8],
+    at: usize,
+) -> Option<(&'s Step, usize)> {
+    let step = steps.get(usize::from(before.successor.get()))?;
+    if (head(doc, at) ^ step.head) & step.mask == 0
+        && (step.len <= HEAD_BYTES as u32 || rest_is(object, step, doc, at))
+    {
+        return Some((step, at + step.len as usize));
+    }
+    other_key(object, steps, before, doc, at)
 }
 
-fn prepare(object: &Object, steps: &mut [Vec<Step>], able: &mut bool) {
-    *able &= object.members.len() <= MAX_MEMBERS;
-    // Before anything is learned, the table's own order.
-    let members = object.members.iter().zip(1..).map(|(member, next)| Step::new(&member.literal, next));
-    steps[object.number] = members.chain([Step::before_all()]).collect();
-    for member in &object.members {
-        match &member.target {
-            Target::Node(node) => prepare_node(node, steps, able),
-            Target::Inside { .. } => *able = false,
+/// The same where the member that came last time does not come.
+#[inline(never)]
+fn other_key<'s>(
+    object: &Object,
+    steps: &'s [Step],
+    before: &'s Step,
+    doc: &[u8],
+    at: usize,
+) -> Option<(&'s Step, usize)> {
+    let head = head(doc, at);
+    let mut step = before;
+    for _ in 0..GUESSES {
+        step = steps.get(usize::from(step.successor.get()))?;
+        if (head ^ step.head) & step.mask == 0
+            && (step.len <= HEAD_BYTES as u32 || rest_is(object, step, doc, at))
+        {
+            return Some((step, at + step.len as usize));
         }
     }
+    if doc.get(at) != Some(&b'"') {
+        return None;
+    }
+    let end = string_stop(doc, at + 1);
+    if doc.get(end) != Some(&b'"') {
+        return None;
+    }
+    let name = std::str::from_utf8(&doc[at + 1..end]).ok()?;
+    let member = *object.by_key.get(name)?;
+    before.successor.set(member as u8);
+    let colon = skip_space(doc, end + 1);
+    (doc.get(colon) == Some(&b':')).then_some((steps.get(member)?, colon + 1))
 }
 
-fn prepare_node(node: &Node, steps: &mut [Vec<Step>], able: &mut bool) {
-    match &node.kind {
-        NodeKind::Leaf { .. } => {}
-        NodeKind::Struct(object) => prepare(object, steps, able),
-        NodeKind::List(element) => prepare_node(element, steps, able),
-        NodeKind::Map { value, .. } => prepare_node(value, steps, able),
+/// Whether the member's key goes on behind its head as at `at`.
+#[inline(never)]
+fn rest_is(object: &Object, step: &Step, doc: &[u8], at: usize) -> bool {
+    let rest = object.members[usize::from(step.number)].literal.get(HEAD_BYTES..).unwrap_or_default();
+    doc.get(at + HEAD_BYTES..).is_some_and(|doc| doc.starts_with(rest))
+}
+
+/// [`skip_space`], where most likely there is none.
+#[inline(always)]
+fn behind_space(doc: &[u8], at: usize) -> usize {
+    match doc.get(at) {
+        Some(b) if *b <= b' ' => skip_space(doc, at),
+        _ => at,
     }
+}
+
+/// What the member takes, if it is a scalar.
+#[inline(always)]
+fn scalar_of<'o>(object: &'o Object, step: &Step) -> Option<(&'o LeafKind, Option<&'o Rules>)> {
+    match &object.members.get(usize::from(step.number))?.target {
+        Target::Node(Node { kind: NodeKind::Leaf { kind, rules }, .. }) => Some((kind, rules.as_deref())),
+        _ => None,
+    }
+}
+
+#[inline(always)]
+fn text(
+    (kind, rules): (&LeafKind, Option<&Rules>),
+    text: Headed<'_>,
+    leaf: &mut LeafColumn,
+    rep: u8,
+) -> Option<()> {
+    push_headed(kind, rules, (as_text(text.bytes())?, text), leaf, rep).ok()
+}
+
+#[inline(never)]
+fn number(
+    (kind, rules): (&LeafKind, Option<&Rules>),
+    doc: &[u8],
+    at: usize,
+    leaf: &mut LeafColumn,
+    rep: u8,
+) -> Option<usize> {
+    if let Some(short) = number::short(doc, at)
+        && let Some(pushed) = push_short(kind, rules, short, &doc[at..short.end], leaf, rep)
+    {
+        return pushed.is_ok().then_some(short.end);
+    }
+    let end = number_end(doc, at)?;
+    push_any_number(kind, rules, &doc[at..end], leaf, rep).ok()?;
+    Some(end)
+}
+
+/// A member that is null or not there.
+#[inline]
+fn push_nothing(object: &Object, member: usize, set: &mut ColumnSet, rep: u8) -> Option<()> {
+    let member = &object.members[member];
+    let Target::Node(node) = &member.target else { return None };
+    push_absent((member.required, &member.default), node, set, rep).ok()
 }

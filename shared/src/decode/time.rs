@@ -1,5 +1,7 @@
 //! Texts and numbers to microseconds and days since the epoch, exactly or not at all.
 
+use crate::number::POWERS;
+use crate::scan;
 use crate::schema::TimeFormat;
 
 /// Days since 1970-01-01 of a proleptic Gregorian date (Howard Hinnant, "chrono-Compatible
@@ -55,7 +57,11 @@ pub(crate) fn date(b: &[u8]) -> Option<i64> {
     if b.len() != 10 || b[4] != b'-' || b[7] != b'-' {
         return None;
     }
-    let (year, month, day) = (digits(&b[..4])?, digits(&b[5..7])?, digits(&b[8..])?);
+    existing_day(digits(&b[..4])?, digits(&b[5..7])?, digits(&b[8..])?)
+}
+
+#[inline]
+fn existing_day(year: i64, month: i64, day: i64) -> Option<i64> {
     let exists = year >= 1 && (1..=12).contains(&month) && day >= 1 && day <= days_in_month(year, month);
     exists.then(|| days_from_civil(year, month, day))
 }
@@ -64,23 +70,41 @@ pub(crate) fn date(b: &[u8]) -> Option<i64> {
 /// A leap second (`:60`) does not exist in this time scale and is refused.
 #[inline]
 pub(crate) fn rfc3339(b: &[u8]) -> Option<i64> {
-    if b.len() < 20 || !matches!(b[10], b'T' | b't' | b' ') || b[13] != b':' || b[16] != b':' {
+    /// Which of the first 16 bytes are digits: `2026-11-20T00:00`.
+    const DIGITS: u32 = 0b1101_1011_0110_1111;
+    let minutes = b.first_chunk::<16>()?;
+    if b.len() < 20 || scan::digits(u128::from_le_bytes(*minutes)) != DIGITS {
         return None;
     }
-    let days = date(&b[..10])?;
-    let (h, m, s) = (digits(&b[11..13])?, digits(&b[14..16])?, digits(&b[17..19])?);
+    if b[4] != b'-' || b[7] != b'-' || !matches!(b[10], b'T' | b't' | b' ') || b[13] != b':' || b[16] != b':'
+    {
+        return None;
+    }
+    let two = |at: usize| i64::from(minutes[at] & 15) * 10 + i64::from(minutes[at + 1] & 15);
+    let days = existing_day(two(0) * 100 + two(2), two(5), two(8))?;
+    let (h, m, s) = (two(11), two(14), digits(&b[17..19])?);
     if h > 23 || m > 59 || s > 59 {
         return None;
     }
     let mut at = 19;
     let mut micros = 0;
     if b[at] == b'.' {
-        let start = at + 1;
-        at = start;
-        while b.get(at).is_some_and(u8::is_ascii_digit) {
+        at += 1;
+        let start = at;
+        while let Some(digit @ b'0'..=b'9') = b.get(at) {
+            let digit = i64::from(digit - b'0');
+            match at - start {
+                0..6 => micros = micros * 10 + digit,
+                // Finer than microseconds: only nothing.
+                _ if digit != 0 => return None,
+                _ => {}
+            }
             at += 1;
         }
-        micros = fraction(&b[start..at])?;
+        if at == start {
+            return None;
+        }
+        micros *= POWERS[6 - (at - start).min(6)] as i64;
     }
     let offset_minutes = match b.get(at)? {
         b'Z' | b'z' if b.len() == at + 1 => 0,
@@ -94,14 +118,6 @@ pub(crate) fn rfc3339(b: &[u8]) -> Option<i64> {
         _ => return None,
     };
     Some(((days * 24 + h) * 60 + m - offset_minutes) * 60_000_000 + s * 1_000_000 + micros)
-}
-
-fn fraction(b: &[u8]) -> Option<i64> {
-    if b.is_empty() || b.iter().skip(6).any(|&d| d != b'0') {
-        return None;
-    }
-    let kept = &b[..b.len().min(6)];
-    Some(digits(kept)? * 10i64.pow(6 - kept.len() as u32))
 }
 
 /// A text by the column's format → microseconds.

@@ -4,13 +4,13 @@
 use base64_simd::STANDARD;
 use sha2::{Digest, Sha256};
 
-use crate::columns::{LeafColumn, Values};
+use crate::columns::{Headed, LeafColumn, Values};
 use crate::dead_letter::Reason;
 use crate::schema::{TimeFormat, Transform};
 
 use super::plan::{Bound, LeafKind, Rules};
 use super::time;
-use crate::number;
+use crate::number::{self, POWERS, POWERS_F64, Short};
 
 /// Why a value was refused; the path is added on the way out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,8 +79,81 @@ fn format_name(format: &TimeFormat) -> &str {
 }
 
 /// A JSON number into a leaf.
-#[inline]
 pub(crate) fn push_number(
+    kind: &LeafKind,
+    rules: Option<&Rules>,
+    text: &[u8],
+    leaf: &mut LeafColumn,
+    rep: u8,
+) -> Checked {
+    let pushed = number::short(text, 0)
+        .filter(|short| short.end == text.len())
+        .and_then(|short| push_short(kind, rules, short, text, leaf, rep));
+    pushed.unwrap_or_else(|| push_any_number(kind, rules, text, leaf, rep))
+}
+
+/// A JSON number of few digits, by the short way; `None` where it does not lead to `kind`.
+#[inline(always)]
+pub(crate) fn push_short(
+    kind: &LeafKind,
+    rules: Option<&Rules>,
+    short: Short,
+    text: &[u8],
+    leaf: &mut LeafColumn,
+    rep: u8,
+) -> Option<Checked> {
+    let Short { negative, unscaled, scale, .. } = short;
+    match kind {
+        &LeafKind::Int32 { min, max } if scale == 0 && unscaled >= min.into() && unscaled <= max.into() => {
+            if rules.is_some()
+                && let Err(violation) = whole_bounds(rules, unscaled.into(), text)
+            {
+                return Some(Err(violation));
+            }
+            leaf.push_i32(unscaled as i32, rep);
+        }
+        LeafKind::Int64 if scale == 0 => {
+            if rules.is_some()
+                && let Err(violation) = whole_bounds(rules, unscaled.into(), text)
+            {
+                return Some(Err(violation));
+            }
+            leaf.push_i64(unscaled, rep);
+        }
+        LeafKind::Double => {
+            // Both are exact in a double, and so the quotient is the nearest one (Clinger, "How to Read
+            // Floating Point Numbers Accurately").
+            let v = unscaled as f64 / POWERS_F64[usize::from(scale & 7)];
+            let v = if negative && unscaled == 0 { -0.0 } else { v };
+            if let Err(violation) = real_bounds(rules, v, text) {
+                return Some(Err(violation));
+            }
+            leaf.push_f64(v, rep);
+        }
+        &LeafKind::Decimal { precision, scale: held } if scale <= held && precision <= 18 => {
+            let v = i128::from(unscaled) * i128::from(POWERS[usize::from(held - scale)]);
+            if v.unsigned_abs() >= POWERS[usize::from(precision)].into() {
+                return None;
+            }
+            if rules.is_some()
+                && let Err(violation) = whole_bounds(rules, v, text)
+            {
+                return Some(Err(violation));
+            }
+            match &mut leaf.values {
+                Values::Int32(_) => leaf.push_i32(v as i32, rep),
+                Values::Int64(_) => leaf.push_i64(v as i64, rep),
+                _ => return None,
+            }
+        }
+        _ => return None,
+    }
+    Some(Ok(()))
+}
+
+/// A JSON number of any length into a leaf.
+#[inline(never)]
+pub(crate) fn push_any_number(
     kind: &LeafKind,
     rules: Option<&Rules>,
     text: &[u8],
@@ -170,7 +243,8 @@ fn not_whole(text: &[u8]) -> Reason {
     if exponent < 0 { Reason::WrongType } else { Reason::OutOfRange }
 }
 
-/// A JSON string (unescaped) into a leaf.
+/// A JSON string (unescaped) into a leaf. After a refusal the leaf may hold the value: whoever refuses a
+/// row takes back all of it.
 #[inline]
 pub(crate) fn push_text(
     kind: &LeafKind,
@@ -179,18 +253,30 @@ pub(crate) fn push_text(
     leaf: &mut LeafColumn,
     rep: u8,
 ) -> Checked {
+    push_headed(kind, rules, (text, Headed::from(text.as_bytes())), leaf, rep)
+}
+
+/// The same with a text whose first bytes are at hand.
+#[inline(never)]
+pub(crate) fn push_headed(
+    kind: &LeafKind,
+    rules: Option<&Rules>,
+    (text, headed): (&str, Headed<'_>),
+    leaf: &mut LeafColumn,
+    rep: u8,
+) -> Checked {
     match kind {
         LeafKind::Text { max_chars } => match rules {
-            None if max_chars.is_none() => leaf.push_bytes(text.as_bytes(), rep),
-            _ => {
-                let transformed;
-                let mut text = text;
-                if let Some(rules) = rules.filter(|r| !r.transforms.is_empty()) {
-                    transformed = transform(text, &rules.transforms);
-                    text = &transformed;
-                }
-                check_text(kind, rules, *max_chars, text)?;
+            Some(rules) if !rules.transforms.is_empty() => {
+                let text = transform(text, &rules.transforms);
+                check_text(kind, Some(rules), *max_chars, &text)?;
                 leaf.push_bytes(text.as_bytes(), rep);
+            }
+            // What a row before was allowed to hold is allowed still.
+            _ => {
+                if leaf.push_headed(headed.bytes(), headed.head(), rep) {
+                    check_text(kind, rules, *max_chars, text)?;
+                }
             }
         },
         LeafKind::Timestamp(format) => {
