@@ -162,6 +162,10 @@ impl ByteColumn {
                 if len < self.indices.len() {
                     self.indices.truncate(len);
                     dictionary.truncate(len);
+                    while self.judged > 0 && JUDGEMENTS[self.judged - 1].0 > len {
+                        self.judged -= 1;
+                        self.judge_at = JUDGEMENTS[self.judged].0;
+                    }
                 }
             }
             None => {
@@ -183,5 +187,44 @@ impl ByteColumn {
     pub(super) fn memory(&self) -> usize {
         let dictionary = self.dictionary.as_ref().map_or(0, Dictionary::memory);
         dictionary + self.indices.capacity() * 4 + self.bytes.capacity() + self.ends.capacity() * 4
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn has_dictionary(values: impl Iterator<Item = String>) -> bool {
+        let mut column = ByteColumn::default();
+        let values: Vec<String> = values.collect();
+        values.iter().for_each(|value| column.push(value.as_bytes()));
+        assert!((0..values.len()).all(|i| column.get(i) == values[i].as_bytes()));
+        column.dictionary().is_some()
+    }
+
+    #[test]
+    fn a_dictionary_goes_when_it_does_not_pay() {
+        let (first, second) = (JUDGEMENTS[0].0, JUDGEMENTS[1].0);
+        assert!(has_dictionary((0..first - 1).map(|i| format!("id {i}"))), "not judged yet");
+        assert!(!has_dictionary((0..first).map(|i| format!("id {i}"))), "ids");
+        assert!(has_dictionary((0..second).map(|i| format!("{}", i / 3))), "a third is distinct");
+        assert!(!has_dictionary((0..second).map(|i| format!("{}", i * 2 / 3))), "two thirds are");
+        let long = |i: usize| format!("{:2000}", i % 600);
+        assert!(!has_dictionary((0..second).map(long)), "too long for a page");
+    }
+
+    #[test]
+    fn a_judgement_behind_repetitions_is_made_up_for_and_one_in_a_refused_row_is_made_again() {
+        let mut column = ByteColumn::default();
+        for _ in 0..=JUDGEMENTS[0].0 {
+            if column.is_empty() { column.push(b"same") } else { column.repeat_last() }
+        }
+        column.push(b"other");
+        assert_eq!((column.judged, column.judge_at), (1, JUDGEMENTS[1].0));
+        column.truncate(JUDGEMENTS[0].0 - 1);
+        assert_eq!((column.judged, column.judge_at), (0, JUDGEMENTS[0].0));
+        column.clear();
+        (0..JUDGEMENTS[0].0).for_each(|i| column.push(&i.to_le_bytes()));
+        assert!(column.dictionary().is_none());
     }
 }

@@ -12,6 +12,9 @@ const FIRST_PLACES: usize = 16;
 /// farther away stand only strings that somebody has chosen.
 const MAX_DISTANCE: usize = 512;
 
+/// Records end before this; columns drop their dictionaries long before.
+const MAX_RECORD_BYTES: usize = u32::MAX as usize - 64;
+
 /// A byte string and its first bytes: [`head`], with zeros behind the end.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Headed<'a> {
@@ -30,6 +33,7 @@ impl<'a> Headed<'a> {
     /// From its parts, as they are passed in registers.
     #[inline(always)]
     pub(super) fn of_parts(bytes: &'a [u8], head: u128) -> Self {
+        debug_assert_eq!(head, Headed::from(bytes).head, "a head of other bytes");
         Self { bytes, head }
     }
 
@@ -58,7 +62,8 @@ impl<'a> Headed<'a> {
             let (low, high) = halves(unsafe { sixteen(self.bytes, at) });
             hash = fold(low ^ hash, high ^ 0x4B33_A62E_D433_D4A3);
         }
-        hash
+        // Where little of a text varies, its hashes lie side by side until now.
+        hash.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32
     }
 }
 
@@ -148,9 +153,9 @@ impl Dictionary {
     /// Value number `i`.
     #[inline]
     pub fn get(&self, i: usize) -> &[u8] {
-        let record = &self.records[self.starts[i] as usize..];
-        let len = record[4..PREFIX_BYTES].iter().rev().fold(0, |len, b| len << 8 | usize::from(*b));
-        &record[PREFIX_BYTES..][..len]
+        let (prefix, record) = self.records[self.starts[i] as usize..].split_at(PREFIX_BYTES);
+        let len = prefix.last_chunk().map_or(0, |len| u32::from_le_bytes(*len));
+        &record[..len as usize]
     }
     /// Bytes of all values together.
     pub fn byte_len(&self) -> usize {
@@ -181,7 +186,8 @@ impl Dictionary {
             if start == 0 {
                 return None;
             }
-            // SAFETY: a record begins there, and each has its prefix and 16 bytes at least.
+            // SAFETY: a record begins there (`add` lets none begin where 32 bits do not reach), and each has
+            // its prefix and 16 bytes at least.
             let (prefix, head) = unsafe {
                 let record = self.records.as_ptr().add(start as usize - 1);
                 let prefix = u64::from_le(record.cast::<u64>().read_unaligned());
@@ -213,6 +219,7 @@ impl Dictionary {
         let place = self.free_place(hash);
         self.crowded |= place.wrapping_sub(hash as usize) & (self.places.len() - 1) > MAX_DISTANCE;
         let (number, start) = (self.len() as u32, self.records.len());
+        assert!(start + value.bytes.len() < MAX_RECORD_BYTES, "a dictionary that was to be dropped");
         self.records.extend_from_slice(&number.to_le_bytes());
         self.records.extend_from_slice(&(value.bytes.len() as u32).to_le_bytes());
         self.records.extend_from_slice(value.bytes);
@@ -247,9 +254,8 @@ impl Dictionary {
     /// Take back the values first used at `position` or later.
     pub(super) fn truncate(&mut self, position: usize) {
         let kept = self.first_use.partition_point(|&p| (p as usize) < position);
-        // The last first: the search for a value passes only values that were there before it, so that a
-        // place that becomes free ends nobody's search.
-        for number in (kept..self.len()).rev() {
+        // What stays was placed before them, so that no search for it passes the places they leave.
+        for number in kept..self.len() {
             let mask = self.places.len() - 1;
             let mut place = Headed::from(self.get(number)).hash() as usize & mask;
             while self.places[place] != self.starts[number] + 1 {
@@ -274,8 +280,10 @@ impl Dictionary {
         self.crowded = false;
     }
 
+    /// Bytes held beyond those of an empty one.
     pub(super) fn memory(&self) -> usize {
-        let numbers = self.starts.capacity() + self.first_use.capacity() + self.places.capacity();
+        let places = self.places.capacity() - FIRST_PLACES;
+        let numbers = self.starts.capacity() + self.first_use.capacity() + places;
         self.records.capacity() + numbers * 4
     }
 }

@@ -23,7 +23,7 @@ impl Levels {
         }
         self.len += 1;
     }
-    /// Append a level that differs from all before it.
+    /// Append the first level of all, or one that differs from all before it; `len` is counted by the caller.
     #[cold]
     #[inline(never)]
     fn push_other(&mut self, level: u8) {

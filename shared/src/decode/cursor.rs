@@ -17,8 +17,8 @@ use super::value::{push_any_number, push_bool, push_headed, push_key, push_short
 const MAX_MEMBERS: usize = 64;
 /// Map entries compared pairwise for duplicates; more go to the tape.
 const MAX_MAP_ENTRIES: usize = 16;
-/// Members tried at a key before it is looked up: optional fields come and go.
-const GUESSES: usize = 4;
+/// Members tried at a key behind the expected one, before it is looked up: optional fields come and go.
+const MORE_GUESSES: usize = 3;
 
 /// What the cursor does with a member's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +27,8 @@ enum Shape {
     Text,
     /// Any other scalar.
     Scalar,
-    Nested,
+    /// An object, a list or a map; or JSON text, which the tape keeps.
+    Other,
 }
 
 /// A member as the cursor looks for it: side by side in memory, so that no pointer has to be followed
@@ -52,11 +53,13 @@ struct Step {
 impl Step {
     fn new(number: usize, member: &Member) -> Self {
         let (shape, leaf) = match &member.target {
-            Target::Node(Node { kind: NodeKind::Leaf { kind, rules }, leaves, .. }) => {
+            Target::Node(Node { kind: NodeKind::Leaf { kind, rules }, leaves, .. })
+                if !matches!(kind, LeafKind::Json) =>
+            {
                 let plain = matches!(kind, LeafKind::Text { max_chars: None }) && rules.is_none();
                 (if plain { Shape::Text } else { Shape::Scalar }, leaves.start)
             }
-            _ => (Shape::Nested, 0),
+            _ => (Shape::Other, 0),
         };
         let literal = &member.literal;
         Self {
@@ -81,7 +84,7 @@ impl Step {
             leaf: 0,
             bit: 0,
             number: count as u8,
-            shape: Shape::Nested,
+            shape: Shape::Other,
             successor: Cell::new(0),
         }
     }
@@ -173,7 +176,7 @@ impl Cursor {
                 before = step;
                 at = behind_space(doc, at);
                 let first = *doc.get(at)?;
-                at = if first == b'"' && step.shape != Shape::Nested {
+                at = if first == b'"' && step.shape != Shape::Other {
                     let stop = string_stop(doc, at + 1);
                     let leaf = set.leaves.get_mut(step.leaf as usize)?;
                     if doc.get(stop) != Some(&b'"') {
@@ -425,8 +428,8 @@ fn other_key<'s>(
     at: usize,
 ) -> Option<(&'s Step, usize)> {
     let head = head(doc, at);
-    let mut step = before;
-    for _ in 0..GUESSES {
+    let mut step = steps.get(usize::from(before.successor.get()))?;
+    for _ in 0..MORE_GUESSES {
         step = steps.get(usize::from(step.successor.get()))?;
         if (head ^ step.head) & step.mask == 0
             && (step.len <= HEAD_BYTES as u32 || rest_is(object, step, doc, at))
@@ -492,9 +495,9 @@ fn number(
     rep: u8,
 ) -> Option<usize> {
     if let Some(short) = number::short(doc, at)
-        && let Some(pushed) = push_short(kind, rules, short, &doc[at..short.end], leaf, rep)
+        && push_short(kind, rules, short, &doc[at..short.end], leaf, rep).ok()?
     {
-        return pushed.is_ok().then_some(short.end);
+        return Some(short.end);
     }
     let end = number_end(doc, at)?;
     push_any_number(kind, rules, &doc[at..end], leaf, rep).ok()?;

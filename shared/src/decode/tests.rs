@@ -41,7 +41,16 @@ fn table() -> TableSchema {
         ("props", H::Map(Box::new(H::String), Box::new(H::String))),
         ("deep", H::Map(Box::new(H::String), Box::new(H::Array(Box::new(item))))),
     ];
-    let columns: Vec<Column> = columns.into_iter().map(|(n, ty)| Column::new(n, ty)).collect();
+    let mut columns: Vec<Column> = columns.into_iter().map(|(n, ty)| Column::new(n, ty)).collect();
+    let mut raw = Column::new("raw", H::String);
+    raw.json = true;
+    let mut kind = Column::new("kind", H::String);
+    kind.allowed = Some(vec!["view".into(), "click".into(), "".into()]);
+    let mut brief = Column::new("brief", H::String);
+    (brief.max_length, brief.default) = (Some(5), Some("\"none\"".into()));
+    let mut ratio = Column::new("ratio", H::Double);
+    (ratio.min, ratio.max) = (Some("-0.5".into()), Some("100".into()));
+    columns.extend([raw, kind, brief, ratio, Column::new("code", H::Varchar(3))]);
     TableSchema::for_test("t", columns)
 }
 
@@ -173,6 +182,36 @@ fn values_that_do_not_fit_are_refused_with_their_path() {
 }
 
 #[test]
+fn what_is_refused_once_is_refused_again() {
+    let table = table();
+    let bad = [
+        r#"{"kind":"other"}"#,
+        r#"{"brief":"longer than five"}"#,
+        r#"{"code":"long"}"#,
+        r#"{"ratio":100.5}"#,
+        r#"{"raw":1e400}"#,
+        r#"{"props":{"k":"v"},"kind":"other"}"#,
+    ];
+    let good = r#"{"kind":"view","brief":"short","code":"abc","ratio":-0.25,"raw":12.50}"#;
+    let docs: Vec<Vec<u8>> =
+        (0..5).flat_map(|_| bad.iter().chain([&good])).map(|doc| doc.as_bytes().to_vec()).collect();
+    for path in [Path::Fast, Path::Judge] {
+        let (verdicts, columns) = run(&table, &docs, path);
+        for (doc, verdict) in docs.iter().zip(verdicts) {
+            assert_eq!(
+                verdict.is_none(),
+                doc == good.as_bytes(),
+                "{} by {path:?}",
+                String::from_utf8_lossy(doc)
+            );
+        }
+        let layout = Layout::of(&table);
+        let raw = layout.leaves.iter().position(|leaf| leaf.path == ["raw"]).unwrap();
+        assert_eq!(columns[raw], ["0/1/12.50"; 5]);
+    }
+}
+
+#[test]
 fn a_bad_value_leaves_no_trace_of_its_row() {
     let table = table();
     let good = br#"{"id":"a","items":[{"sku":"s1"}],"props":{"k":"v"}}"#.to_vec();
@@ -192,6 +231,8 @@ fn json_value() -> impl Strategy<Value = String> {
         (-300i32..300).prop_map(|v| v.to_string()),
         any::<f64>().prop_filter("finite", |v| v.is_finite()).prop_map(|v| format!("{v:?}")),
         "-?[0-9]{1,4}(\\.[0-9]{1,6})?([eE][+-]?[0-9]{1,2})?",
+        "-?[1-9][0-9]{0,9}(\\.[0-9]{1,9})?",
+        Just("1e400".to_owned()),
         "[ -~é😀]{0,12}".prop_map(|s| serde_json::to_string(&s).unwrap()),
         Just("\"2026-11-20T05:00:00.123Z\"".to_owned()),
         Just("\"2026-11-20\"".to_owned()),
@@ -208,7 +249,8 @@ fn json_value() -> impl Strategy<Value = String> {
 fn key() -> impl Strategy<Value = String> {
     let names = [
         "id", "at", "b", "t", "s", "i", "l", "f", "d", "dec", "big", "day", "device", "items", "grid",
-        "props", "deep", "sku", "qty", "price", "os", "w", "in", "x", "other", "i\\u0064",
+        "props", "deep", "sku", "qty", "price", "os", "w", "in", "x", "other", "i\\u0064", "raw", "kind",
+        "brief", "ratio", "code",
     ];
     proptest::sample::select(names.to_vec()).prop_map(str::to_owned)
 }
@@ -233,6 +275,13 @@ fn fitting() -> impl Strategy<Value = String> {
         price().prop_map(|v| format!("\"dec\":{v}")),
         items().prop_map(|v| format!("\"items\":{v}")),
         (text(), text()).prop_map(|(k, v)| format!("\"props\":{{{k}:{v}}}")),
+        proptest::sample::select(vec!["view", "click", "", "other"])
+            .prop_map(|v| format!("\"kind\":\"{v}\"")),
+        text().prop_map(|v| format!("\"brief\":{v}")),
+        "[a-zé]{0,4}".prop_map(|v| format!("\"code\":\"{v}\"")),
+        (-90i64..20_000).prop_map(|v| format!("\"ratio\":{}.{:02}", v / 100, v.abs() % 100)),
+        prop_oneof![text(), price(), Just("1e400".to_owned()), Just("true".to_owned()), items()]
+            .prop_map(|v| format!("\"raw\":{v}")),
         (text(), items()).prop_map(|(k, v)| format!("\"deep\":{{{k}:{v}}}")),
         Just("\"grid\":[[1,2],[],null,[null]]".to_owned()),
         (text(), 0i32..9)

@@ -86,13 +86,13 @@ pub(crate) fn push_number(
     leaf: &mut LeafColumn,
     rep: u8,
 ) -> Checked {
-    let pushed = number::short(text, 0)
-        .filter(|short| short.end == text.len())
-        .and_then(|short| push_short(kind, rules, short, text, leaf, rep));
-    pushed.unwrap_or_else(|| push_any_number(kind, rules, text, leaf, rep))
+    match number::short(text, 0) {
+        Some(short) if short.end == text.len() && push_short(kind, rules, short, text, leaf, rep)? => Ok(()),
+        _ => push_any_number(kind, rules, text, leaf, rep),
+    }
 }
 
-/// A JSON number of few digits, by the short way; `None` where it does not lead to `kind`.
+/// A JSON number of few digits, by the short way; `false`: that does not lead to `kind`.
 #[inline(always)]
 pub(crate) fn push_short(
     kind: &LeafKind,
@@ -101,23 +101,15 @@ pub(crate) fn push_short(
     text: &[u8],
     leaf: &mut LeafColumn,
     rep: u8,
-) -> Option<Checked> {
+) -> Checked<bool> {
     let Short { negative, unscaled, scale, .. } = short;
     match kind {
         &LeafKind::Int32 { min, max } if scale == 0 && unscaled >= min.into() && unscaled <= max.into() => {
-            if rules.is_some()
-                && let Err(violation) = whole_bounds(rules, unscaled.into(), text)
-            {
-                return Some(Err(violation));
-            }
+            whole_bounds(rules, unscaled.into(), text)?;
             leaf.push_i32(unscaled as i32, rep);
         }
         LeafKind::Int64 if scale == 0 => {
-            if rules.is_some()
-                && let Err(violation) = whole_bounds(rules, unscaled.into(), text)
-            {
-                return Some(Err(violation));
-            }
+            whole_bounds(rules, unscaled.into(), text)?;
             leaf.push_i64(unscaled, rep);
         }
         LeafKind::Double => {
@@ -125,30 +117,24 @@ pub(crate) fn push_short(
             // Floating Point Numbers Accurately").
             let v = unscaled as f64 / POWERS_F64[usize::from(scale & 7)];
             let v = if negative && unscaled == 0 { -0.0 } else { v };
-            if let Err(violation) = real_bounds(rules, v, text) {
-                return Some(Err(violation));
-            }
+            real_bounds(rules, v, text)?;
             leaf.push_f64(v, rep);
         }
         &LeafKind::Decimal { precision, scale: held } if scale <= held && precision <= 18 => {
             let v = i128::from(unscaled) * i128::from(POWERS[usize::from(held - scale)]);
             if v.unsigned_abs() >= POWERS[usize::from(precision)].into() {
-                return None;
+                return Ok(false);
             }
-            if rules.is_some()
-                && let Err(violation) = whole_bounds(rules, v, text)
-            {
-                return Some(Err(violation));
-            }
+            whole_bounds(rules, v, text)?;
             match &mut leaf.values {
                 Values::Int32(_) => leaf.push_i32(v as i32, rep),
                 Values::Int64(_) => leaf.push_i64(v as i64, rep),
-                _ => return None,
+                _ => return Ok(false),
             }
         }
-        _ => return None,
+        _ => return Ok(false),
     }
-    Some(Ok(()))
+    Ok(true)
 }
 
 /// A JSON number of any length into a leaf.
