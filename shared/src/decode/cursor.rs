@@ -3,13 +3,14 @@
 //! tape. Whatever it accepts, it accepts as the tape would (a property test and the fuzzer hold
 //! that). Input must be valid UTF-8.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 
 use crate::columns::{ColumnSet, Headed, LeafColumn};
 use crate::number;
-use crate::scan::{HEAD_BYTES, head, keep, number_end, skip_space, string_stop, unescape};
+use crate::scan::{number_end, skip_space, string_stop, unescape};
 
-use super::plan::{LeafKind, Member, Node, NodeKind, Object, Plan, Rules, Target};
+use super::plan::{LeafKind, Node, NodeKind, Object, Plan, Rules, Target};
+use super::step::{Shape, Step, key};
 use super::tape::push_absent;
 use super::value::{push_any_number, push_bool, push_headed, push_key, push_short, push_text};
 
@@ -17,79 +18,6 @@ use super::value::{push_any_number, push_bool, push_headed, push_key, push_short
 const MAX_MEMBERS: usize = 64;
 /// Map entries compared pairwise for duplicates; more go to the tape.
 const MAX_MAP_ENTRIES: usize = 16;
-/// Members tried at a key behind the expected one, before it is looked up: optional fields come and go.
-const MORE_GUESSES: usize = 3;
-
-/// What the cursor does with a member's value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Shape {
-    /// A string is pushed as it is.
-    Text,
-    /// Any other scalar.
-    Scalar,
-    /// An object, a list or a map; or JSON text, which the tape keeps.
-    Other,
-}
-
-/// A member as the cursor looks for it: side by side in memory, so that no pointer has to be followed
-/// from one key to the next.
-#[derive(Debug)]
-struct Step {
-    /// The first bytes of `"key":`, in memory order, and which of them count.
-    head: u128,
-    mask: u128,
-    /// Bytes of `"key":`.
-    len: u32,
-    /// First leaf of its value.
-    leaf: u32,
-    /// Its bit among the object's members.
-    bit: u64,
-    number: u8,
-    shape: Shape,
-    /// Which member came after this one last time.
-    successor: Cell<u8>,
-}
-
-impl Step {
-    fn new(number: usize, member: &Member) -> Self {
-        let (shape, leaf) = match &member.target {
-            Target::Node(Node { kind: NodeKind::Leaf { kind, rules }, leaves, .. })
-                if !matches!(kind, LeafKind::Json) =>
-            {
-                let plain = matches!(kind, LeafKind::Text { max_chars: None }) && rules.is_none();
-                (if plain { Shape::Text } else { Shape::Scalar }, leaves.start)
-            }
-            _ => (Shape::Other, 0),
-        };
-        let literal = &member.literal;
-        Self {
-            head: head(literal, 0),
-            mask: keep(literal.len()),
-            len: literal.len() as u32,
-            leaf: leaf as u32,
-            bit: 1_u64.checked_shl(number as u32).unwrap_or(0),
-            number: number as u8,
-            shape,
-            successor: Cell::new(number as u8 + 1),
-        }
-    }
-
-    /// What comes before the first member of `count`. No UTF-8 is this; who gets here behind the last
-    /// member goes on with the first.
-    fn before_all(count: usize) -> Self {
-        Self {
-            head: !0,
-            mask: !0,
-            len: 0,
-            leaf: 0,
-            bit: 0,
-            number: count as u8,
-            shape: Shape::Other,
-            successor: Cell::new(0),
-        }
-    }
-}
-
 /// Learned order of members, and scratch space.
 #[derive(Debug)]
 pub(crate) struct Cursor {
@@ -397,65 +325,6 @@ fn as_text(bytes: &[u8]) -> Option<&str> {
     // SAFETY: the caller of `Cursor::decode` has validated the whole document, and the cut points
     // are ASCII bytes; unescaped text is made of valid pieces and encoded characters.
     Some(unsafe { std::str::from_utf8_unchecked(bytes) })
-}
-
-/// Which member the key at `at` is, most likely the successor of the one `before`, and the index behind
-/// its colon.
-#[inline(always)]
-fn key<'s>(
-    object: &Object,
-    steps: &'s [Step],
-    before: &'s Step,
-    doc: &[u8],
-    at: usize,
-) -> Option<(&'s Step, usize)> {
-    let step = steps.get(usize::from(before.successor.get()))?;
-    if (head(doc, at) ^ step.head) & step.mask == 0
-        && (step.len <= HEAD_BYTES as u32 || rest_is(object, step, doc, at))
-    {
-        return Some((step, at + step.len as usize));
-    }
-    other_key(object, steps, before, doc, at)
-}
-
-/// The same where the member that came last time does not come.
-#[inline(never)]
-fn other_key<'s>(
-    object: &Object,
-    steps: &'s [Step],
-    before: &'s Step,
-    doc: &[u8],
-    at: usize,
-) -> Option<(&'s Step, usize)> {
-    let head = head(doc, at);
-    let mut step = steps.get(usize::from(before.successor.get()))?;
-    for _ in 0..MORE_GUESSES {
-        step = steps.get(usize::from(step.successor.get()))?;
-        if (head ^ step.head) & step.mask == 0
-            && (step.len <= HEAD_BYTES as u32 || rest_is(object, step, doc, at))
-        {
-            return Some((step, at + step.len as usize));
-        }
-    }
-    if doc.get(at) != Some(&b'"') {
-        return None;
-    }
-    let end = string_stop(doc, at + 1);
-    if doc.get(end) != Some(&b'"') {
-        return None;
-    }
-    let name = std::str::from_utf8(&doc[at + 1..end]).ok()?;
-    let member = *object.by_key.get(name)?;
-    before.successor.set(member as u8);
-    let colon = skip_space(doc, end + 1);
-    (doc.get(colon) == Some(&b':')).then_some((steps.get(member)?, colon + 1))
-}
-
-/// Whether the member's key goes on behind its head as at `at`.
-#[inline(never)]
-fn rest_is(object: &Object, step: &Step, doc: &[u8], at: usize) -> bool {
-    let rest = object.members[usize::from(step.number)].literal.get(HEAD_BYTES..).unwrap_or_default();
-    doc.get(at + HEAD_BYTES..).is_some_and(|doc| doc.starts_with(rest))
 }
 
 /// [`skip_space`], where most likely there is none.

@@ -8,6 +8,7 @@
 mod cursor;
 mod plan;
 mod raw;
+mod step;
 mod tape;
 #[cfg(test)]
 mod tests;
