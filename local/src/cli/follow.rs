@@ -13,7 +13,7 @@ use crate::runtime::{HostedFunction, follow};
 use super::args::{Global, UpArgs};
 use super::close::{Here, closing};
 use super::lake::Lake;
-use super::up::{held_back, program, settings, wait_for_stop};
+use super::up::{StopSignals, held_back, program, settings};
 
 /// Functions at a time: a DynamoDB stream has few open shards on one machine.
 const CONCURRENCY: usize = 4;
@@ -51,10 +51,11 @@ pub(super) async fn run(global: &Global, args: &UpArgs, stream: &str, endpoint: 
             Some(Scheduler::start(closing, args.close_every, |line| eprintln!("{line}")))
         }
     };
+    let mut signals = StopSignals::listen()?;
     println!("stream  {stream} -> table {}", args.tables.join(", "));
     println!("lake    {}", lake.url);
     println!("Ctrl-C stops; nothing is lost.");
-    wait_for_stop().await?;
+    signals.next().await;
     eprintln!("stopping: batches under way end first; press Ctrl-C again to stop at once");
     let stop = async {
         if let Some(scheduler) = scheduler {
@@ -64,6 +65,6 @@ pub(super) async fn run(global: &Global, args: &UpArgs, stream: &str, endpoint: 
     };
     tokio::select! {
         () = stop => Ok(ExitCode::SUCCESS),
-        stop = wait_for_stop() => stop.map(|()| ExitCode::from(130)),
+        () = signals.next() => Ok(ExitCode::from(130)),
     }
 }

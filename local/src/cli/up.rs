@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use weir::clock::{Clock, SystemClock};
 use weir::commit::LakeStore;
@@ -68,7 +69,6 @@ pub(super) async fn run(global: &Global, args: &UpArgs) -> Result<ExitCode> {
     let mut function = HostedFunction::new(program(&lake, &args.tables, &args.state)?);
     function.verbose = global.verbose;
     let running = up(config, function).await?;
-    greet(&lake, &stream, &args.tables[0], &running);
     let scheduler = match args.close_every.is_zero() {
         true => None,
         false => {
@@ -78,7 +78,10 @@ pub(super) async fn run(global: &Global, args: &UpArgs) -> Result<ExitCode> {
             Some(Scheduler::start(closing, args.close_every, |line| eprintln!("{line}")))
         }
     };
-    wait_for_stop().await?;
+    // Before the first screen says that it can be stopped.
+    let mut signals = StopSignals::listen()?;
+    greet(&lake, &stream, &args.tables[0], &running);
+    signals.next().await;
     eprintln!(
         "stopping: batches under way end first; press Ctrl-C again to stop at once (nothing is lost either way)"
     );
@@ -90,7 +93,7 @@ pub(super) async fn run(global: &Global, args: &UpArgs) -> Result<ExitCode> {
     };
     tokio::select! {
         () = stop => Ok(ExitCode::SUCCESS),
-        stop = wait_for_stop() => stop.map(|()| ExitCode::from(130)),
+        () = signals.next() => Ok(ExitCode::from(130)),
     }
 }
 
@@ -159,13 +162,25 @@ See it:
 Ctrl-C stops; nothing is lost.", lake.url);
 }
 
-/// Ctrl-C or SIGTERM.
-pub(super) async fn wait_for_stop() -> Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).context("could not watch for SIGTERM")?;
-    tokio::select! {
-        stop = tokio::signal::ctrl_c() => stop.context("could not watch for Ctrl-C"),
-        _ = terminate.recv() => Ok(()),
+/// Ctrl-C and SIGTERM, which end the process until they are listened to.
+pub(super) struct StopSignals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl StopSignals {
+    pub(super) fn listen() -> Result<Self> {
+        let interrupt = signal(SignalKind::interrupt()).context("could not watch for Ctrl-C")?;
+        let terminate = signal(SignalKind::terminate()).context("could not watch for SIGTERM")?;
+        Ok(Self { interrupt, terminate })
+    }
+
+    /// The next one, also one that came since the last call.
+    pub(super) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 }
 

@@ -22,7 +22,7 @@ use super::args::{DemoArgs, Global};
 use super::close::{Here, closing, open_sentence};
 use super::lake::Lake;
 use super::output::count;
-use super::up::{drained, local_stream, program, wait_for_stop};
+use super::up::{StopSignals, drained, local_stream, program};
 use aggregate::Aggregated;
 use send::{Sent, send_file, send_generated, send_late};
 
@@ -30,11 +30,11 @@ use send::{Sent, send_file, send_generated, send_late};
 const LATE_EVENTS: u64 = 200;
 
 pub(super) async fn run(global: &Global, args: &DemoArgs) -> Result<ExitCode> {
+    let mut signals = StopSignals::listen()?;
     // Dropped in the middle, the demo takes its processes and its folder with it.
     tokio::select! {
         done = show(global, args) => done,
-        stop = wait_for_stop() => {
-            stop?;
+        () = signals.next() => {
             eprintln!("stopped; nothing is left behind but what --keep names");
             Ok(ExitCode::from(130))
         }
