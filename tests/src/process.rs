@@ -11,16 +11,19 @@ use std::time::{Duration, Instant};
 pub struct Running {
     child: Child,
     log: PathBuf,
+    /// Where its output begins in the log, which may hold that of others before it.
+    begins: usize,
 }
 
 impl Running {
     /// Start `command` with both outputs going to the file `log`, without an input.
     pub fn start(command: &mut Command, log: &Path) -> Self {
         let out = File::options().create(true).append(true).open(log).unwrap();
+        let begins = out.metadata().unwrap().len() as usize;
         let err = out.try_clone().unwrap();
         let child = command.stdin(Stdio::null()).stdout(out).stderr(err).spawn();
         let child = child.unwrap_or_else(|e| panic!("could not start {command:?}: {e}"));
-        Self { child, log: log.to_path_buf() }
+        Self { child, log: log.to_path_buf(), begins }
     }
 
     /// Its process id.
@@ -30,7 +33,8 @@ impl Running {
 
     /// What it wrote so far, to both outputs.
     pub fn written(&self) -> String {
-        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
+        let log = std::fs::read(&self.log).unwrap_or_default();
+        String::from_utf8_lossy(log.get(self.begins..).unwrap_or_default()).into_owned()
     }
 
     /// `SIGKILL`, as when a machine is lost; returns once it is gone.

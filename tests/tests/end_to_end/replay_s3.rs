@@ -112,8 +112,7 @@ fn batches_given_up_while_s3_was_away_come_in_from_the_mappings_own_objects_once
     let (port, failures) = (process::free_port(), format!("{prefix}/failed"));
     let endpoint = format!("http://127.0.0.1:{port}");
     let host = up::start_as(&lake, port, |mut command| {
-        // Rows that come late to a closed partition wait for its next revision: nothing closes here.
-        command.args(["--retries", "0", "--no-bisect", "--on-failure", &failures, "--close-every", "0s"]);
+        command.args(["--retries", "0", "--no-bisect", "--on-failure", &failures]);
         command
     });
     let rows = || lake.number("select count(*) as n from clickstream");
