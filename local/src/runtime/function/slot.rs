@@ -213,9 +213,11 @@ async fn error(
 async fn init_error(State(slot): State<Arc<Inner>>, headers: HeaderMap, body: Bytes) -> Response {
     let error = error_text(&headers, &body);
     let mut desk = slot.lock();
-    let waiting = desk.waiting_for_init.take().or_else(|| desk.offer.take().map(|offer| offer.reply));
-    if let Some(waiting) = waiting {
+    if let Some(waiting) = desk.waiting_for_init.take() {
         let _ = waiting.send(Reply::InitError(error));
+    } else if let Some(offer) = desk.offer.take() {
+        // Before the rest of the offer goes, whose end is the sign to look for the reason.
+        let _ = offer.reply.send(Reply::InitError(error));
     }
     StatusCode::ACCEPTED.into_response()
 }
