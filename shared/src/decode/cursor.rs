@@ -18,6 +18,7 @@ use super::value::{push_any_number, push_bool, push_headed, push_key, push_short
 const MAX_MEMBERS: usize = 64;
 /// Map entries compared pairwise for duplicates; more go to the tape.
 const MAX_MAP_ENTRIES: usize = 16;
+
 /// Learned order of members, and scratch space.
 #[derive(Debug)]
 pub(crate) struct Cursor {

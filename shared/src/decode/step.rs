@@ -77,6 +77,14 @@ impl Step {
             successor: Cell::new(0),
         }
     }
+
+    /// The index behind the member's key and colon, if they stand at `at`, where `head` begins.
+    #[inline(always)]
+    fn end(&self, object: &Object, head: u128, doc: &[u8], at: usize) -> Option<usize> {
+        let stands = (head ^ self.head) & self.mask == 0
+            && (self.len <= HEAD_BYTES as u32 || rest_is(object, self, doc, at));
+        stands.then_some(at + self.len as usize)
+    }
 }
 
 /// Which member the key at `at` is, most likely the successor of the one `before`, and the index behind
@@ -90,10 +98,8 @@ pub(super) fn key<'s>(
     at: usize,
 ) -> Option<(&'s Step, usize)> {
     let step = steps.get(usize::from(before.successor.get()))?;
-    if (head(doc, at) ^ step.head) & step.mask == 0
-        && (step.len <= HEAD_BYTES as u32 || rest_is(object, step, doc, at))
-    {
-        return Some((step, at + step.len as usize));
+    if let Some(end) = step.end(object, head(doc, at), doc, at) {
+        return Some((step, end));
     }
     other_key(object, steps, before, doc, at)
 }
@@ -111,10 +117,8 @@ fn other_key<'s>(
     let mut step = steps.get(usize::from(before.successor.get()))?;
     for _ in 0..MORE_GUESSES {
         step = steps.get(usize::from(step.successor.get()))?;
-        if (head ^ step.head) & step.mask == 0
-            && (step.len <= HEAD_BYTES as u32 || rest_is(object, step, doc, at))
-        {
-            return Some((step, at + step.len as usize));
+        if let Some(end) = step.end(object, head, doc, at) {
+            return Some((step, end));
         }
     }
     if doc.get(at) != Some(&b'"') {

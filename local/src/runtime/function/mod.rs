@@ -24,7 +24,7 @@ use super::poller::{Invoke, InvokeOutcome, uuid_form};
 use log::{LogFile, MOST_BYTES};
 pub use process::Program;
 use process::{Output, Process, Starter};
-use slot::{Reply, Slot};
+use slot::{Invocation, Reply, Slot};
 
 /// How often an event is offered to a new process when the old one died before it took the event.
 const OFFERS: u32 = 3;
@@ -174,16 +174,22 @@ impl FunctionHost {
         slot.context("could not open a port for the Runtime API")
     }
 
-    /// The environment's process if it runs, else a new one, on a port of its own: the last words
-    /// of a dead process must not reach its successor's desk.
-    async fn living_process(&self, environment: &mut Environment) -> anyhow::Result<Process> {
+    /// Offer `event` to the environment's process if it runs, else to a new one on a port of its
+    /// own: the last words of a dead process must not reach its successor's desk. The offer is there
+    /// before the new process starts, so that whatever it says finds who waits for it.
+    async fn offer(
+        &self,
+        environment: &mut Environment,
+        event: Bytes,
+    ) -> anyhow::Result<(Process, Invocation)> {
         if let Some(mut process) = environment.process.take()
             && process.is_running()
         {
-            return Ok(process);
+            return Ok((process, environment.slot.offer(self.request_id(), event)));
         }
         environment.slot = self.open_slot().await?;
-        self.start_process(&environment.slot).await
+        let invocation = environment.slot.offer(self.request_id(), event);
+        Ok((self.start_process(&environment.slot).await?, invocation))
     }
 
     fn put_back(&self, environment: Environment) {
@@ -194,11 +200,10 @@ impl FunctionHost {
     async fn run(&self, environment: &mut Environment, event: Bytes) -> InvokeOutcome {
         let mut why = String::new();
         for _ in 0..OFFERS {
-            let mut process = match self.living_process(environment).await {
-                Ok(process) => process,
+            let (mut process, mut invocation) = match self.offer(environment, event.clone()).await {
+                Ok(offered) => offered,
                 Err(error) => return InvokeOutcome::FunctionError(format!("{error:#}")),
             };
-            let mut invocation = environment.slot.offer(self.request_id(), event.clone());
             let taken = tokio::select! {
                 biased;
                 taken = &mut invocation.taken => taken.is_ok(),
