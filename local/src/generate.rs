@@ -50,13 +50,16 @@ impl Kind {
     }
 }
 
-/// Generates events with event times around `now`.
+/// Generates events of the time before `now`.
 #[derive(Debug)]
 pub struct Generator {
     random: Random,
     now: EpochMicros,
+    hours: u64,
     number: u64,
 }
+
+const HOUR_MS: u64 = 3_600_000;
 
 const TYPES: [&str; 10] = [
     "page_view",
@@ -76,9 +79,10 @@ const SYSTEMS: [&str; 5] = ["ios", "android", "windows", "macos", "linux"];
 const BROWSERS: [&str; 4] = ["chrome", "safari", "firefox", "edge"];
 
 impl Generator {
-    /// The same seed and time give the same events.
-    pub fn new(seed: u64, now: EpochMicros) -> Self {
-        Self { random: Random(seed), now, number: 0 }
+    /// Events that are not late lie within `hours` before `now`, late ones one to six hours before that.
+    /// The same arguments give the same events.
+    pub fn new(seed: u64, now: EpochMicros, hours: u64) -> Self {
+        Self { random: Random(seed), now, hours, number: 0 }
     }
 
     /// Replace `out` by the next event.
@@ -97,8 +101,8 @@ impl Generator {
         };
         let r = &mut self.random;
         let ago = match kind {
-            Kind::Late => 3_600_000 * (3 + r.below(5)) + r.below(3_600_000),
-            _ => r.below(3_600_000),
+            Kind::Late => HOUR_MS * (self.hours + 1) + r.below(5 * HOUR_MS),
+            _ => r.below(self.hours * HOUR_MS),
         };
         let time = match kind {
             Kind::AbsurdTime => "2199-01-01T00:00:00Z".to_owned(),

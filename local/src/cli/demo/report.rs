@@ -100,7 +100,11 @@ fn summary(
         lines.push(line("  partitions closed", newest.len() as u64, "sorted, deduped, few files".into()));
         let again = newest.iter().filter(|closed| closed.revision > 1).count() as u64;
         lines.push(line("  closed again", again, format!("for {} late events", count(late))));
-        lines.push(line("  duplicates removed at close", *removed, "by business key".into()));
+        lines.push(line(
+            "  duplicates removed at close",
+            *removed,
+            "by business key; open hours keep theirs till then".into(),
+        ));
     }
     lines.push(line("dead letters", *quarantined, "raw bytes and reason kept in table quarantine".into()));
     lines.push(line("given up", *given_up, String::new()));

@@ -23,6 +23,10 @@ use super::super::output::count;
 const PUT_RECORDS: usize = 500;
 const PUT_BYTES: usize = 4 << 20;
 
+/// Hours that the events lie in: whatever the minute, two fifths of them or more are of an hour that is
+/// over for longer than the table waits (10 minutes), so that there are full hours to close.
+const HOURS: u64 = 2;
+
 #[derive(Default)]
 pub(super) struct Sent {
     pub(super) records: u64,
@@ -35,7 +39,7 @@ pub(super) async fn send_generated(running: &Running, stream: &str, args: &DemoA
         "2. sending {} generated clickstream events, some late, some twice, some broken",
         count(args.events)
     );
-    let mut generator = Generator::new(args.seed, SystemClock.now());
+    let mut generator = Generator::new(args.seed, SystemClock.now(), HOURS);
     let mut putter = Putter::new(running, stream);
     let mut event = String::new();
     for n in 0..args.events {
@@ -90,8 +94,8 @@ pub(super) async fn send_late(
     stream: &str,
     (seed, end, events): (u64, EpochMicros, u64),
 ) -> Result<()> {
-    // Good events lie within the hour before the generator's now; its end belongs to the next hour.
-    let mut generator = Generator::new(seed, EpochMicros(end.0 - 1_000));
+    // The hour's end belongs to the next hour.
+    let mut generator = Generator::new(seed, EpochMicros(end.0 - 1_000), 1);
     let mut putter = Putter::new(running, stream);
     let mut event = String::new();
     while putter.sent.records < events {
