@@ -14,7 +14,7 @@ use crate::ingest::{Load, Packing, Progress, Source};
 
 use super::args::{Global, IngestArgs};
 use super::lake::{Lake, store_options};
-use super::output::{count, megabytes};
+use super::output::{count, size};
 
 pub(super) fn run(global: &Global, args: &IngestArgs, runtime: &Runtime) -> Result<ExitCode> {
     return_freed_memory();
@@ -81,18 +81,20 @@ fn summary(global: &Global, source: &Source, table: &str, progress: &Progress, t
         println!("{line}");
         return;
     }
+    // Of a small file the time is that of the start and the commit.
+    let rate = if bytes < 1_000_000 { String::new() } else { format!(" at {rate:.0} MB/s") };
     println!(
-        "{}: {} rows, {} dead letters into {} ({} files, {}); {} read at {rate:.0} MB/s",
+        "{}: {} rows, {} dead letters into {} ({} files, {}); {} read{rate}",
         source.name,
         count(rows),
         count(dead),
         table,
         count(files),
-        megabytes(file_bytes),
-        megabytes(bytes),
+        size(file_bytes),
+        size(bytes),
     );
     if skipped > 0 {
-        println!("  {} were committed by an earlier run and passed over", megabytes(skipped));
+        println!("  {} were committed by an earlier run and passed over", size(skipped));
     }
     if blank > 0 {
         println!("  {} blank lines", count(blank));

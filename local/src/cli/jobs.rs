@@ -13,7 +13,7 @@ use crate::jobs::{find, job_files, nonce};
 
 use super::args::{Global, JobsArgs, JobsCommand};
 use super::lake::Lake;
-use super::output::{count, megabytes, table};
+use super::output::{count, size, table};
 
 pub(super) async fn run(global: &Global, args: &JobsArgs) -> Result<ExitCode> {
     let files = job_files(&args.jobs)?;
@@ -131,7 +131,7 @@ fn sentence(outcome: &JobOutcome) -> String {
     if !outcome.switched {
         return format!("{target} {partition}: revision {revision} or a later one is there already");
     }
-    let (read, written) = (megabytes(outcome.bytes_read), megabytes(outcome.bytes));
+    let (read, written) = (size(outcome.bytes_read), size(outcome.bytes));
     let rows = count(*rows);
     format!(
         "{target} {partition}: {rows} rows, {written}, from {files_read} files, {read}; revision {revision}"

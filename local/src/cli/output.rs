@@ -39,9 +39,12 @@ pub(super) fn count(n: u64) -> String {
     out
 }
 
-/// Bytes in MB, one decimal.
-pub(super) fn megabytes(bytes: u64) -> String {
-    format!("{:.1} MB", bytes as f64 / 1e6)
+/// Bytes in MB, a few in kB; one decimal.
+pub(super) fn size(bytes: u64) -> String {
+    match bytes {
+        ..100_000 => format!("{:.1} kB", bytes as f64 / 1e3),
+        _ => format!("{:.1} MB", bytes as f64 / 1e6),
+    }
 }
 
 /// Milliseconds in the largest unit that keeps two digits.
@@ -58,6 +61,15 @@ pub(super) fn span(ms: i64) -> String {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn sizes_have_a_digit_that_counts() {
+        for (bytes, expected) in
+            [(0, "0.0 kB"), (3_148, "3.1 kB"), (100_000, "0.1 MB"), (43_260_000, "43.3 MB")]
+        {
+            assert_eq!(super::size(bytes), expected);
+        }
+    }
+
     #[test]
     fn spans_are_rounded() {
         let cases = [

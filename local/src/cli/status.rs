@@ -20,7 +20,7 @@ use crate::runtime::read_status;
 
 use super::args::{Global, StatusArgs};
 use super::lake::Lake;
-use super::output::{count, megabytes, span, table};
+use super::output::{count, size, span, table};
 
 /// What is live of a table.
 #[derive(Default)]
@@ -108,7 +108,7 @@ fn runtime_json(status: &Status, now: EpochMicros) -> Value {
 fn tables_text(tables: &BTreeMap<&str, TableLine<'_>>) -> String {
     let row = |(name, t): (&&str, &TableLine<'_>)| {
         let partitions = count(t.partitions.len() as u64);
-        vec![(*name).to_owned(), partitions, count(t.files), count(t.rows), megabytes(t.bytes)]
+        vec![(*name).to_owned(), partitions, count(t.files), count(t.rows), size(t.bytes)]
     };
     table(&["table", "partitions", "files", "rows", "size"], &tables.iter().map(row).collect::<Vec<_>>())
 }

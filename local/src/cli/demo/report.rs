@@ -11,7 +11,7 @@ use weir_query::query;
 use crate::generate::Kind;
 
 use super::super::lake::Lake;
-use super::super::output::{count, megabytes, table};
+use super::super::output::{count, size, table};
 use super::send::Sent;
 use super::{Closed, aggregate};
 
@@ -82,7 +82,7 @@ fn summary(
     processes: u64,
 ) -> String {
     let line = |what: &str, n: u64, note: String| vec![what.to_owned(), count(n), note];
-    let mut lines = vec![line("records sent", sent.records, megabytes(sent.bytes))];
+    let mut lines = vec![line("records sent", sent.records, size(sent.bytes))];
     if let Some(late) = sent.kinds.get(&Kind::Late) {
         lines.push(line("  of them late", *late, "each goes to its own hour".into()));
     }
@@ -94,7 +94,7 @@ fn summary(
         ));
     }
     let Counts { rows, files, bytes, partitions, quarantined, removed, given_up } = counts;
-    let where_to = format!("{} in {files} files, {partitions} partitions", megabytes(*bytes));
+    let where_to = format!("{} in {files} files, {partitions} partitions", size(*bytes));
     lines.push(line("rows in the lake", *rows, where_to));
     if !newest.is_empty() {
         lines.push(line("  partitions closed", newest.len() as u64, "sorted, deduped, few files".into()));
