@@ -11,7 +11,7 @@ use weir::clock::{Clock, EpochMicros, SystemClock};
 use weir::commit::LakeStore;
 use weir::event::{ParsedEvent, Source};
 use weir::metrics::{BatchMetrics, RequestCounts, StageTimes};
-use weir::pipeline::{Attempt, Ingest};
+use weir::pipeline::{Attempt, Ingest, check_targets};
 use weir::schema::TableSchema;
 
 use crate::context::{AwsSettings, CatalogAddress, Config, LakeAddress};
@@ -44,10 +44,9 @@ pub async fn connect(config: &Config) -> Result<LakeProcess> {
     let (lake, catalog) = open(&config.lake, &config.catalog, &config.aws, Patience::SHORT)?;
     let mut tables = Vec::new();
     for table in &config.tables {
-        let table = catalog.table(table).await?;
-        table.check_loadable()?;
-        tables.push(table);
+        tables.push(catalog.table(table).await?);
     }
+    check_targets(&tables)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let identities = StreamIdentities::new(config);
     let ingest = Ingest::new(lake, catalog.clone(), tables.clone(), String::new(), clock.clone())

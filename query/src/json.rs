@@ -1,4 +1,4 @@
-//! Result rows as JSON, one object a line: times RFC 3339 in UTC, binary base64, nulls kept.
+//! Result rows as JSON, one object a line: times RFC 3339 in UTC, binary hexadecimal, nulls kept.
 
 use std::io::Write;
 

@@ -108,7 +108,13 @@ pub async fn query(
     let explain = |error: datafusion::error::DataFusionError| {
         let text = error.strip_backtrace();
         if text.contains("not found") && text.contains("table '") {
-            QueryError(format!("{text}; tables here: {}", names.join(", ")))
+            let here = match names.is_empty() {
+                true => {
+                    "there is no table in this lake's catalog yet: `weir tables apply` makes them".to_owned()
+                }
+                false => format!("tables here: {}", names.join(", ")),
+            };
+            QueryError(format!("{text}; {here}"))
         } else {
             QueryError(text)
         }

@@ -8,9 +8,10 @@ use crate::columns::{ColumnSet, Layout};
 use crate::dead_letter::DeadLetter;
 use crate::error::Result;
 use crate::limits::MAX_DEAD_LETTER_BYTES;
+use crate::naming::QUARANTINE_TABLE;
 use crate::record::{RecordId, Shard};
 use crate::schema::{TableInput, TableSchema};
-use crate::write::{Encoder, FileFormat, FileWriter};
+use crate::write::{Encoder, FileFormat, FileOrigin, FileWriter};
 
 /// The table's definition, as it stands in the catalog.
 const DEFINITION: &str = include_str!("quarantine.json");
@@ -130,7 +131,7 @@ pub struct LetterFile {
     encoder: Encoder,
     held: usize,
     rows: u64,
-    first: Option<RecordId>,
+    range: Option<(RecordId, RecordId)>,
 }
 
 impl LetterFile {
@@ -147,7 +148,7 @@ impl LetterFile {
             encoder: Encoder::new(),
             held: 0,
             rows: 0,
-            first: None,
+            range: None,
         })
     }
 
@@ -162,7 +163,8 @@ impl LetterFile {
     fn add(&mut self, row: &Row<'_>) -> Result<()> {
         push(&mut self.set, row);
         self.rows += 1;
-        self.first = Some(self.first.map_or(row.id, |first| first.min(row.id)));
+        let (first, last) = self.range.unwrap_or((row.id, row.id));
+        self.range = Some((first.min(row.id), last.max(row.id)));
         self.held += row.raw.len() + 256;
         if self.held >= ROW_GROUP_BYTES {
             self.encode()?;
@@ -177,22 +179,25 @@ impl LetterFile {
         Ok(())
     }
 
-    /// The file of `day`, or none without letters.
+    /// The file of `day`, or none without letters; `source` is the table they were meant for, and the version
+    /// of its schema that judged them last.
     ///
     /// # Errors
     /// Only defects of encoding.
-    pub fn finish(mut self, source_table: &str, shard: &Shard, day: &str) -> Result<Option<QuarantineFile>> {
-        let Some(first) = self.first else { return Ok(None) };
+    pub fn finish(
+        mut self,
+        source: (&str, &str),
+        shard: &Shard,
+        day: &str,
+    ) -> Result<Option<QuarantineFile>> {
+        let Some(range) = self.range else { return Ok(None) };
         self.encode()?;
-        let metadata = [
-            ("weir.version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
-            ("weir.source_table".to_owned(), source_table.to_owned()),
-            ("weir.stream_key".to_owned(), shard.stream_key.to_string()),
-            ("weir.shard".to_owned(), shard.shard.to_string()),
-            ("weir.rows".to_owned(), self.rows.to_string()),
-        ];
+        let (source_table, schema_version) = source;
+        let origin = FileOrigin { table: (QUARANTINE_TABLE, schema_version), shard, range, rows: self.rows };
+        let mut metadata = origin.metadata();
+        metadata.push(("weir.source_table".to_owned(), source_table.to_owned()));
         let bytes = self.writer.finish(&metadata)?;
-        Ok(Some(QuarantineFile { day: day.to_owned(), first, rows: self.rows, bytes }))
+        Ok(Some(QuarantineFile { day: day.to_owned(), first: range.0, rows: self.rows, bytes }))
     }
 }
 
@@ -226,7 +231,7 @@ pub fn quarantine_files(
     let mut files = Vec::new();
     for (day, file) in days {
         let day = day_of(EpochMicros(day * 86_400_000_000));
-        files.extend(file.finish(context.source_table, context.shard, &day)?);
+        files.extend(file.finish((context.source_table, context.schema_version), context.shard, &day)?);
     }
     files.sort_by_key(|f| f.first);
     Ok(files)

@@ -25,7 +25,7 @@ const USAGE: u8 = 2;
 
 pub(super) async fn run(global: &Global, args: &CloseArgs) -> Result<ExitCode> {
     return_freed_memory();
-    let lake = Lake::open(global)?;
+    let lake = Lake::find(global)?;
     let partition = match args.partition.as_deref().map(PartitionPath::parse).transpose() {
         Ok(partition) => partition,
         Err(error) => {

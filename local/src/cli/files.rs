@@ -23,7 +23,7 @@ struct Listed {
 }
 
 pub(super) async fn run(global: &Global, args: &FilesArgs) -> Result<ExitCode> {
-    let lake = Lake::open(global)?;
+    let lake = Lake::find(global)?;
     let files = list(&lake, &args.table).await?;
     if files.is_empty() && lake.catalog.definition(&args.table).await?.is_none() {
         let known = lake.catalog.tables().await?.join(", ");

@@ -1,5 +1,6 @@
 //! `weir ingest FILE… --table T`.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,6 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::runtime::Runtime;
+use weir::pipeline::check_targets;
+use weir::schema::{TableSchema, UnknownFields};
 use weir_functions::memory::return_freed_memory;
 
 use crate::ingest::{Load, Packing, Progress, Source};
@@ -22,7 +25,7 @@ pub(super) fn run(global: &Global, args: &IngestArgs, runtime: &Runtime) -> Resu
     let tables = [args.table.clone()];
     runtime.block_on(lake.ensure_tables(global, &tables))?;
     let table = runtime.block_on(lake.catalog.table(&args.table))?;
-    table.check_loadable()?;
+    check_targets(std::slice::from_ref(&table))?;
     let processors = std::thread::available_parallelism().map_or(1, Into::into);
     let options = store_options();
     let sources: Vec<Source> =
@@ -48,9 +51,11 @@ pub(super) fn run(global: &Global, args: &IngestArgs, runtime: &Runtime) -> Resu
         }
         bar.finish_and_clear();
         let done = thread.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the load panicked")));
+        // What is committed is to be seen, whatever ended the load.
+        let registered = runtime.block_on(progress.register(&*lake.catalog));
         done?;
-        runtime.block_on(progress.register(&*lake.catalog))?;
-        summary(global, &source, &args.table, &progress, started.elapsed());
+        registered?;
+        summary(global, &source, &table, &progress, started.elapsed());
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -68,7 +73,9 @@ fn bar(source: &Source) -> ProgressBar {
         .with_message(source.name.clone())
 }
 
-fn summary(global: &Global, source: &Source, table: &str, progress: &Progress, took: Duration) {
+fn summary(global: &Global, source: &Source, table: &TableSchema, progress: &Progress, took: Duration) {
+    let (unknown_fields, policy) = (progress.unknown_fields(), table.unknown_fields);
+    let table = &table.name;
     let get = |n: &std::sync::atomic::AtomicU64| n.load(Ordering::Relaxed);
     let (rows, dead, bytes) = (get(&progress.rows), get(&progress.dead), get(&progress.bytes));
     let (blank, files, file_bytes, skipped) =
@@ -77,7 +84,7 @@ fn summary(global: &Global, source: &Source, table: &str, progress: &Progress, t
     if global.json {
         let line = serde_json::json!({"file": source.url, "table": table, "rows": rows, "dead_letters": dead,
             "blank_lines": blank, "bytes": bytes, "skipped_bytes": skipped, "files": files,
-            "file_bytes": file_bytes, "seconds": took.as_secs_f64()});
+            "file_bytes": file_bytes, "unknown_fields": unknown_fields, "seconds": took.as_secs_f64()});
         println!("{line}");
         return;
     }
@@ -99,6 +106,14 @@ fn summary(global: &Global, source: &Source, table: &str, progress: &Progress, t
     if blank > 0 {
         println!("  {} blank lines", count(blank));
     }
+    if !unknown_fields.is_empty() {
+        let became = match policy {
+            UnknownFields::Ignore => "left out; `weir.unknown_fields` = `rescue` keeps them as JSON",
+            UnknownFields::Rescue => "kept as JSON in _rescued",
+            UnknownFields::Reject => "the lines are dead letters",
+        };
+        println!("  fields that {table} does not have: {} ({became})", most_met(unknown_fields));
+    }
     if dead > 0 && rows == 0 && skipped == 0 {
         println!("  no line of it fits {table}: is it the right file, and one JSON object a line?");
     }
@@ -106,5 +121,21 @@ fn summary(global: &Global, source: &Source, table: &str, progress: &Progress, t
         println!(
             "  see why: weir query \"select reason, path, expected, found, count(*) from quarantine where source_table = '{table}' group by 1, 2, 3, 4\""
         );
+    }
+}
+
+/// Unknown fields named in the summary; all are in that of `--json`.
+const NAMED: usize = 5;
+
+/// `b 12 times, a 3 times and 2 more`
+fn most_met(fields: BTreeMap<String, u64>) -> String {
+    let mut fields: Vec<_> = fields.into_iter().collect();
+    fields.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+    let more = fields.len().saturating_sub(NAMED);
+    let named: Vec<_> =
+        fields.iter().take(NAMED).map(|(path, n)| format!("{path} {} times", count(*n))).collect();
+    match more {
+        0 => named.join(", "),
+        _ => format!("{} and {more} more", named.join(", ")),
     }
 }

@@ -77,7 +77,7 @@ async fn check(global: &Global, files: &[(String, String)]) -> Result<ExitCode> 
 }
 
 async fn run_over(global: &Global, job: &Job, partition: Option<&str>, memory_mb: usize) -> Result<ExitCode> {
-    let lake = Lake::open(global)?;
+    let lake = Lake::find(global)?;
     lake.ensure_tables(global, &[job.source.clone(), job.target.clone()]).await?;
     let scratch = tempfile::tempdir().context("could not make a scratch folder; set TMPDIR")?;
     let limits = RunLimits { memory_bytes: memory_mb << 20, scratch: scratch.path().to_owned() };

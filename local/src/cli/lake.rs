@@ -69,6 +69,11 @@ pub(super) fn is_here(endpoint: &str) -> bool {
 
 /// The address of a lake: paths become file:/// addresses.
 pub(super) fn address(text: &str) -> Result<String> {
+    if text.trim().is_empty() {
+        bail!(
+            "the lake's address is empty; give --lake (or WEIR_LAKE) a folder or s3://bucket/prefix, or neither for .weir/lake"
+        );
+    }
     if text.contains("://") {
         return Ok(text.trim_end_matches('/').to_owned());
     }
@@ -81,6 +86,23 @@ pub(super) fn address(text: &str) -> Result<String> {
 }
 
 impl Lake {
+    /// The lake, for those who read it: one that is not there is no empty one.
+    pub(super) fn find(global: &Global) -> Result<Self> {
+        let lake = global.lake.as_str();
+        let url = url::Url::parse(lake).ok().filter(|url| url.scheme() == "file");
+        let folder = url.and_then(|url| url.to_file_path().ok());
+        let folder = folder.or_else(|| (!lake.contains("://")).then(|| lake.into()));
+        if let Some(folder) = folder.filter(|folder| !lake.trim().is_empty() && !folder.exists()) {
+            bail!(
+                "there is no lake in {}; name one with --lake (or WEIR_LAKE), or make it: `weir up`, `weir ingest` \
+                 and `weir tables apply` do",
+                folder.display()
+            );
+        }
+        Self::open(global)
+    }
+
+    /// The lake; its folder is made if it is not there.
     pub(super) fn open(global: &Global) -> Result<Self> {
         let lake = Self::open_at(&global.lake)?;
         match global.catalog.as_deref().map(str::trim).filter(|catalog| !catalog.is_empty()) {

@@ -23,7 +23,7 @@ use super::lake::Lake;
 use super::output::{count, table};
 
 pub(super) async fn run(global: &Global, args: &QuarantineArgs) -> Result<ExitCode> {
-    let lake = Lake::open(global)?;
+    let lake = Lake::find(global)?;
     let now = SystemClock.now();
     match &args.command {
         QuarantineCommand::Ls { from_failures: true, failures, which } => {

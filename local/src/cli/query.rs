@@ -19,7 +19,7 @@ use super::lake::Lake;
 const TRIES: u32 = 5;
 
 pub(super) async fn run(global: &Global, args: &QueryArgs) -> Result<ExitCode> {
-    let lake = Lake::open(global)?;
+    let lake = Lake::find(global)?;
     let result = over_newest(&lake, &args.sql).await?;
     if global.json {
         write_json_rows(&result.batches, std::io::stdout().lock())?;

@@ -32,7 +32,7 @@ struct TableLine<'a> {
 }
 
 pub(super) async fn run(global: &Global, args: &StatusArgs) -> Result<ExitCode> {
-    let lake = Lake::open(global)?;
+    let lake = Lake::find(global)?;
     let shards = shard_status(&lake.store).await?;
     let files = visible_files(&lake.store, &*lake.catalog, None).await?;
     let tables = by_table(&files);

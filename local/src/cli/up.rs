@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use weir::clock::{Clock, SystemClock};
@@ -25,6 +25,9 @@ use super::lake::{Lake, store_options};
 /// may hold one back.
 const RETENTION: Duration = Duration::from_secs(24 * 3_600);
 
+/// A setting of the function that `weir` hands on.
+const RESERVE: &str = "WEIR_DEADLINE_RESERVE";
+
 /// The function: this executable in the role of the deployed one, with its whole environment.
 pub(super) fn program(lake: &Lake, tables: &[String], state: &Path) -> Result<Program> {
     let path = std::env::current_exe().context("could not find this program's own file")?;
@@ -32,6 +35,8 @@ pub(super) fn program(lake: &Lake, tables: &[String], state: &Path) -> Result<Pr
         vec![("WEIR_LAKE".to_owned(), lake.url.clone()), ("WEIR_TABLES".to_owned(), tables.join(","))];
     env.extend(lake.catalog_url.iter().map(|url| ("WEIR_CATALOG".to_owned(), url.clone())));
     env.push(("WEIR_STREAM_IDENTITY".to_owned(), stream_identity(state)?));
+    let reserve = weir_functions::context::process_env(RESERVE);
+    env.extend(reserve.map(|reserve| (RESERVE.to_owned(), reserve)));
     env.extend(store_options().into_iter().map(|(k, v)| (k.to_uppercase(), v)));
     Ok(Program { path, args: vec!["function".into(), "ingest".into()], env })
 }
@@ -122,10 +127,16 @@ pub(super) fn held_back(args: &UpArgs, config: &UpConfig) -> Option<Duration> {
 fn destination(place: &str) -> Result<Destination> {
     if !place.starts_with("s3://") {
         let folder = place.strip_prefix("file://").unwrap_or(place);
+        if folder.contains("://") {
+            bail!(
+                "--on-failure {place}: give a folder or s3://bucket/prefix; queues and topics are not run here"
+            );
+        }
         return Destination::folder(folder.into())
             .with_context(|| format!("could not make --on-failure {place}"));
     }
-    let store = LakeStore::open(place.trim_end_matches('/'), &store_options())?;
+    let store = LakeStore::open(place.trim_end_matches('/'), &store_options())
+        .with_context(|| format!("could not open --on-failure {place}"))?;
     let prefix = store.path("")?.to_string();
     let bucket = place.trim_end_matches('/').trim_end_matches(&prefix).trim_end_matches('/');
     Ok(Destination::Objects { store: store.object_store(), prefix, location: bucket.to_owned() })

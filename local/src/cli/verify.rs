@@ -23,7 +23,7 @@ use super::lake::Lake;
 const USAGE: u8 = 2;
 
 pub(super) async fn run(global: &Global, args: &VerifyArgs) -> Result<ExitCode> {
-    let lake = Lake::open(global)?;
+    let lake = Lake::find(global)?;
     let partition = match args.partition.as_deref().map(PartitionPath::parse).transpose() {
         Ok(partition) => partition,
         Err(error) => return Ok(usage(&format!("--partition: {error}; example: --partition dt=2026-11-20"))),

@@ -50,11 +50,23 @@ pub struct Progress {
     pub skipped: AtomicU64,
     /// Set to stop after the commit under way.
     pub stop: AtomicBool,
-    /// Tables and partitions that files were added to.
+    pub(crate) unknown_fields: std::sync::Mutex<BTreeMap<String, u64>>,
+    /// Tables and partitions that files were added to, by this run and those before it: one that was
+    /// killed has registered none.
     pub partitions: std::sync::Mutex<BTreeSet<(String, PartitionPath)>>,
 }
 
 impl Progress {
+    /// Fields that the table does not have, by path, and how often each was met by what has ended.
+    pub fn unknown_fields(&self) -> BTreeMap<String, u64> {
+        self.unknown_fields.lock().unwrap_or_else(|e| e.into_inner()).clone()
+    }
+
+    fn touched<'a>(&self, partitions: impl Iterator<Item = (&'a String, &'a PartitionPath)>) {
+        let mut touched = self.partitions.lock().unwrap_or_else(|e| e.into_inner());
+        touched.extend(partitions.map(|(table, partition)| (table.clone(), partition.clone())));
+    }
+
     /// Register the partitions that files were added to with the catalog.
     ///
     /// # Errors
@@ -121,6 +133,7 @@ impl Load {
         let mut committed = PositionSet::from_ranges([]);
         for version in &chain {
             committed = committed.union(&version.set()?);
+            self.progress.touched(version.commit.header.files.iter().map(|f| (&f.table, &f.partition)));
         }
         let writer = ShardWriter::new(self.lake.clone(), shard.clone()).announced();
         let now = SystemClock.now();
@@ -206,7 +219,7 @@ impl Session {
                 Ok(n)
             })?;
         }
-        worker.commit()
+        worker.finish()
     }
 
     fn packed(&self, committed: &PositionSet) -> Result<()> {
@@ -251,7 +264,7 @@ impl Session {
                 at += n;
                 Ok(n)
             })?;
-            worker.commit()
+            worker.finish()
         })
     }
 }
@@ -280,8 +293,7 @@ impl Session {
         })?;
         match outcome {
             Outcome::Committed { files, .. } => {
-                let touched = files.into_iter().map(|f| (f.table, f.partition));
-                self.load.progress.partitions.lock().unwrap_or_else(|e| e.into_inner()).extend(touched);
+                self.load.progress.touched(files.iter().map(|f| (&f.table, &f.partition)));
                 Ok(())
             }
             Outcome::AlreadyCommitted { .. } => {

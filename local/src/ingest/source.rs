@@ -142,6 +142,16 @@ impl Source {
         Ok(Self { url, name, size, packing, identity, bytes })
     }
 
+    /// Why nothing behind byte `offset` (of the inflated text, if packed) can be had, most likely.
+    pub(super) fn unread(&self, offset: u64) -> String {
+        let hint = match self.packing {
+            Packing::Plain => "",
+            Packing::Gzip => "; see with `gzip -t` whether the file is whole",
+            Packing::Zstd => "; see with `zstd -t` whether the file is whole",
+        };
+        format!("could not read {} behind byte {offset}{hint}", self.url)
+    }
+
     /// The bytes as stored, at random.
     pub fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         self.bytes.read_at(buf, offset)

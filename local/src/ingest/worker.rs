@@ -108,9 +108,7 @@ impl<'a> Worker<'a> {
                 }
                 buf.resize(buf.len() * 2, 0);
             }
-            let n = read(&mut buf[held..]).with_context(|| {
-                format!("could not read {} behind byte {offset}", self.session.load.source.url)
-            })?;
+            let n = read(&mut buf[held..]).with_context(|| self.session.load.source.unread(offset))?;
             let end = held + n;
             let whole = match (n, memchr::memrchr(b'\n', &buf[held..end])) {
                 (0, _) => end,
@@ -269,8 +267,18 @@ impl<'a> Worker<'a> {
         }
     }
 
+    /// The last commit; what the load has met besides is counted.
+    pub(super) fn finish(mut self) -> Result<()> {
+        self.commit()?;
+        let mut counts = self.session.load.progress.unknown_fields.lock().unwrap_or_else(|e| e.into_inner());
+        for (path, n) in self.rows.take_unknown_fields() {
+            *counts.entry(path).or_default() += n;
+        }
+        Ok(())
+    }
+
     /// Everything taken in so far becomes one commit.
-    pub(super) fn commit(&mut self) -> Result<()> {
+    fn commit(&mut self) -> Result<()> {
         if self.pending.is_empty() {
             return Ok(());
         }

@@ -82,7 +82,12 @@ pub fn read_definitions(folder: &Path) -> Result<Vec<TableInput>> {
     files.sort();
     let read = |path: &std::path::PathBuf| {
         let text = std::fs::read_to_string(path).map_err(|e| failed("read", path, e))?;
-        TableInput::from_json(&text)
+        TableInput::from_json(&text).map_err(|error| match error {
+            Error::Schema { table, problem } => {
+                Error::Schema { table, problem: format!("{}: {problem}", path.display()) }
+            }
+            other => other,
+        })
     };
     files.iter().map(read).collect()
 }

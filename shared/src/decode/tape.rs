@@ -91,22 +91,33 @@ fn refusal(error: &simd_json::Error, doc: &[u8]) -> Box<Violation> {
         let found = String::from_utf8_lossy(&doc[at..end]);
         return Violation::new(Reason::OutOfRange, "number that a double holds", &found);
     }
-    let reason = match error.error() {
-        ErrorType::InvalidUtf8 | ErrorType::InvalidUnicodeCodepoint => Reason::InvalidUtf8,
-        _ if simdutf8::basic::from_utf8(doc).is_err() => Reason::InvalidUtf8,
-        _ if has_lone_surrogate(doc) => Reason::InvalidUtf8,
-        _ if deeper_than(doc, MAX_JSON_DEPTH) => Reason::TooDeep,
-        _ => Reason::MalformedJson,
-    };
-    let found = match reason {
-        Reason::TooDeep => format!("more than {MAX_JSON_DEPTH} levels"),
-        _ => format!("{:?} at byte {}", error.error(), error.index()),
+    let (reason, found) = if let Err(error) = std::str::from_utf8(doc) {
+        (Reason::InvalidUtf8, format!("bytes that are no UTF-8, at byte {}", error.valid_up_to()))
+    } else if let Some(at) = lone_surrogate(doc) {
+        (Reason::InvalidUtf8, format!("a surrogate without its other half, at byte {at}"))
+    } else if deeper_than(doc, MAX_JSON_DEPTH) {
+        (Reason::TooDeep, format!("more than {MAX_JSON_DEPTH} levels"))
+    } else {
+        (Reason::MalformedJson, syntax_error(doc).unwrap_or_else(|| format!("no JSON, at byte {at}")))
     };
     Violation::new(reason, "a JSON object in UTF-8", &found)
 }
 
-/// Whether a refused text holds an escaped surrogate without its other half.
-fn has_lone_surrogate(doc: &[u8]) -> bool {
+/// What is wrong and where, told by a slower parser, which knows it more exactly.
+fn syntax_error(doc: &[u8]) -> Option<String> {
+    let error = serde_json::from_slice::<serde::de::IgnoredAny>(doc).err()?;
+    let lines = doc.split_inclusive(|&b| b == b'\n').take(error.line().saturating_sub(1));
+    let at = lines.map(<[u8]>::len).sum::<usize>() + error.column();
+    if error.is_eof() {
+        return Some(format!("the end of the text, at byte {at}"));
+    }
+    let text = error.to_string();
+    let what = text.split(" at line ").next().unwrap_or_default();
+    Some(format!("{what}, at byte {at}"))
+}
+
+/// Where a refused text holds an escaped surrogate without its other half.
+fn lone_surrogate(doc: &[u8]) -> Option<usize> {
     let unit = |at: usize| {
         let hex = doc.get(at..at + 6).filter(|h| h.starts_with(b"\\u"))?;
         u16::from_str_radix(std::str::from_utf8(&hex[2..]).ok()?, 16).ok()
@@ -119,11 +130,11 @@ fn has_lone_surrogate(doc: &[u8]) -> bool {
         }
         match (unit(at), unit(at + 6)) {
             (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => at += 12,
-            (Some(0xd800..=0xdfff), _) => return true,
+            (Some(0xd800..=0xdfff), _) => return Some(at),
             _ => at += 2,
         }
     }
-    false
+    None
 }
 
 /// Whether brackets outside of strings nest deeper than `limit`.

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use crate::columns::{ColumnSet, LeafColumn, Values};
-use crate::schema::{Column, HiveType, StructField, TableSchema};
+use crate::schema::{Column, HiveType, StructField, TableSchema, TimeFormat};
 
 use super::*;
 
@@ -42,6 +42,13 @@ fn table() -> TableSchema {
         ("deep", H::Map(Box::new(H::String), Box::new(H::Array(Box::new(item))))),
     ];
     let mut columns: Vec<Column> = columns.into_iter().map(|(n, ty)| Column::new(n, ty)).collect();
+    let mut epoch = |name, ty, format| {
+        let mut column = Column::new(name, ty);
+        column.time_format = format;
+        columns.push(column);
+    };
+    epoch("us", H::Timestamp, TimeFormat::EpochMicros);
+    epoch("days", H::Date, TimeFormat::EpochSeconds);
     let mut raw = Column::new("raw", H::String);
     raw.json = true;
     let mut kind = Column::new("kind", H::String);
@@ -154,6 +161,24 @@ fn the_last_of_equal_keys_wins() {
 }
 
 #[test]
+fn what_is_no_json_is_said_with_its_place() {
+    let cases: [(&[u8], &str); 6] = [
+        (b"{\"id\":\"\xff\"}", "bytes that are no UTF-8, at byte 7"),
+        (br#"{"id":"\ud800"}"#, "a surrogate without its other half, at byte 7"),
+        (br#"{"id":"a""#, "the end of the text, at byte 9"),
+        (br#"{"id" 1}"#, "expected `:`, at byte 7"),
+        (b"{\"id\":\"a\",\n\n \"b\" true}", "expected `:`, at byte 18"),
+        (br#"{"id":"a"} {}"#, "trailing characters, at byte 12"),
+    ];
+    for (doc, expected) in cases {
+        for path in [Path::Fast, Path::Judge] {
+            let (verdicts, _) = run(&table(), &[doc.to_vec()], path);
+            assert_eq!(verdicts[0].as_ref().map(|refusal| refusal.found.as_str()), Some(expected), "{doc:?}");
+        }
+    }
+}
+
+#[test]
 fn values_that_do_not_fit_are_refused_with_their_path() {
     check(r#"{"i":"1"}"#, Err((Reason::WrongType, "i")));
     check(r#"{"i":1.5}"#, Err((Reason::WrongType, "i")));
@@ -169,6 +194,19 @@ fn values_that_do_not_fit_are_refused_with_their_path() {
     check(r#"{"at":"2026-02-29T00:00:00Z"}"#, Err((Reason::InvalidTime, "at")));
     check(r#"{"at":"2026-02-28T00:00:00.1234567Z"}"#, Err((Reason::InvalidTime, "at")));
     check(r#"{"at":"2026-02-28T00:00:00"}"#, Err((Reason::InvalidTime, "at")));
+    // Years 1 to 9999, whatever the format.
+    check(
+        r#"{"us":-62135596800000000,"days":253402300799}"#,
+        Ok(&[("us", "0/1/-62135596800000000"), ("days", "0/1/2932896")]),
+    );
+    check(r#"{"us":-62135596800000001}"#, Err((Reason::InvalidTime, "us")));
+    check(r#"{"us":253402300800000000}"#, Err((Reason::InvalidTime, "us")));
+    check(r#"{"us":9223372036854775807}"#, Err((Reason::InvalidTime, "us")));
+    check(r#"{"days":253402300800}"#, Err((Reason::InvalidTime, "days")));
+    check(r#"{"days":-62135596801}"#, Err((Reason::InvalidTime, "days")));
+    check(r#"{"at":"0001-01-01T00:00:00+00:01"}"#, Err((Reason::InvalidTime, "at")));
+    check(r#"{"at":"9999-12-31T23:59:59-00:01"}"#, Err((Reason::InvalidTime, "at")));
+    check(r#"{"at":"9999-12-31T23:59:59.999999Z"}"#, Ok(&[("at", "0/1/253402300799999999")]));
     check(r#"{"items":[{"price":1},{"price":"x"}]}"#, Err((Reason::WrongType, "items[1].price")));
     check(r#"{"device":{"in":{"x":true}}}"#, Err((Reason::WrongType, "device.in.x")));
     check(r#"[1]"#, Err((Reason::WrongType, "")));

@@ -193,14 +193,17 @@ pub(crate) fn push_any_number(
         LeafKind::Timestamp(format) => {
             let Some(unit) = epoch_scale(format) else { return Err(kind.wrong_type("number")) };
             let micros = number::scaled(text, unit).and_then(|v| i64::try_from(v).ok());
-            let Some(v) = micros else { return refuse(Reason::InvalidTime) };
+            let Some(v) = micros.filter(|v| time::MICROS.contains(v)) else {
+                return refuse(Reason::InvalidTime);
+            };
             whole_bounds(rules, v.into(), text)?;
             leaf.push_i64(v, rep);
         }
         LeafKind::Date(format) => {
             let Some(unit) = epoch_scale(format) else { return Err(kind.wrong_type("number")) };
             let days = number::scaled(text, unit).map(|v| v.div_euclid(MICROS_A_DAY));
-            let Some(v) = days.and_then(|v| i32::try_from(v).ok()) else {
+            let days = days.and_then(|v| i32::try_from(v).ok());
+            let Some(v) = days.filter(|v| time::DAYS.contains(v)) else {
                 return refuse(Reason::InvalidTime);
             };
             whole_bounds(rules, v.into(), text)?;
@@ -269,7 +272,8 @@ pub(crate) fn push_headed(
             if epoch_scale(format).is_some() {
                 return Err(kind.wrong_type("string"));
             }
-            let Some(v) = time::timestamp_text(text, format) else {
+            let micros = time::timestamp_text(text, format);
+            let Some(v) = micros.filter(|v| time::MICROS.contains(v)) else {
                 return Err(Violation::new(Reason::InvalidTime, kind.expected(), text));
             };
             whole_bounds(rules, v.into(), text.as_bytes())?;
@@ -279,7 +283,8 @@ pub(crate) fn push_headed(
             if epoch_scale(format).is_some() {
                 return Err(kind.wrong_type("string"));
             }
-            let Some(v) = time::date_text(text, format) else {
+            let days = time::date_text(text, format);
+            let Some(v) = days.filter(|v| time::DAYS.contains(v)) else {
                 return Err(Violation::new(Reason::InvalidTime, kind.expected(), text));
             };
             whole_bounds(rules, v.into(), text.as_bytes())?;

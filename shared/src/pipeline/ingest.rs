@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::catalog::Catalog;
 use crate::clock::{Clock, EpochMicros};
 use crate::commit::{Folding, LakeStore, Outcome, PositionSet, Requests, ShardWriter};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::ParsedEvent;
 use crate::naming::{QUARANTINE_TABLE, stream_key};
 use crate::record::{SequenceNumber, Shard};
@@ -16,6 +16,33 @@ use super::build::{BuildCounts, Delivery, Tables};
 
 /// Shards whose state a process keeps; a function is rarely handed more than a few.
 const MAX_WARM_SHARDS: usize = 64;
+
+/// Whether records of one stream can go to these tables: each may be loaded, and each but the last says by
+/// its `weir.route` which records are its own, as a table without one takes all that come to it.
+///
+/// # Errors
+/// The first table with which that is not so, and why.
+pub fn check_targets(tables: &[Arc<TableSchema>]) -> Result<()> {
+    let refuse =
+        |table: &TableSchema, problem: String| Err(Error::Schema { table: table.name.clone(), problem });
+    for (n, table) in (1..).zip(tables) {
+        table.check_loadable()?;
+        if table.name == QUARANTINE_TABLE {
+            let problem =
+                "holds the records that other tables refuse; name the table that they are for".to_owned();
+            return refuse(table, problem);
+        }
+        if n < tables.len() && table.route.is_none() {
+            let problem = format!(
+                "has no `weir.route` and would take every record of the stream, also those of {}; give it one, as \
+                 `\"weir.route\": \"type=click\"`, or name it last",
+                tables[n].name
+            );
+            return refuse(table, problem);
+        }
+    }
+    Ok(())
+}
 
 /// What a process keeps from event to event.
 pub struct Ingest {

@@ -7,5 +7,5 @@ mod rows;
 mod tests;
 
 pub use build::{BuildCounts, Delivery, Tables, data_file, dead_files};
-pub use ingest::{Attempt, Ingest, Processed};
+pub use ingest::{Attempt, Ingest, Processed, check_targets};
 pub use rows::{PartitionFile, RowBuffers};

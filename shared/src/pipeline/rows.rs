@@ -19,7 +19,7 @@ use crate::limits::ROW_GROUP_ROWS;
 use crate::partition::PartitionPath;
 use crate::record::{RecordId, SequenceNumber, Shard};
 use crate::schema::TableSchema;
-use crate::write::{Encoder, FileFormat, FileWriter};
+use crate::write::{Encoder, FileFormat, FileOrigin, FileWriter};
 
 use super::keys::{KeyPart, KeyRules};
 
@@ -316,8 +316,9 @@ impl RowBuffers {
         let mut files = Vec::new();
         for mut open in self.open.drain(..) {
             if let (Some(writer), Some(range)) = (open.writer.take(), open.range) {
-                let metadata = footer(&self.table, &self.shard, range, open.encoded_rows);
-                let bytes = Bytes::from(writer.finish(&metadata)?);
+                let table = (self.table.name.as_str(), self.table.version.as_str());
+                let origin = FileOrigin { table, shard: &self.shard, range, rows: open.encoded_rows };
+                let bytes = Bytes::from(writer.finish(&origin.metadata())?);
                 let partition = self.keys.path(&open.parts);
                 files.push(PartitionFile { partition, first: range.0, rows: open.encoded_rows, bytes });
             }
@@ -364,27 +365,4 @@ fn write_u64(value: u64, out: &mut Vec<u8>) {
         }
     }
     out.extend_from_slice(&digits[at..]);
-}
-
-/// What the footer of every file says beside its columns (design 3).
-fn footer(
-    table: &TableSchema,
-    shard: &Shard,
-    range: (RecordId, RecordId),
-    rows: u64,
-) -> Vec<(String, String)> {
-    let position = |id: RecordId| format!("{}.{}", id.sequence, id.subsequence);
-    [
-        ("weir.version", env!("CARGO_PKG_VERSION").to_owned()),
-        ("weir.table", table.name.clone()),
-        ("weir.schema_version", table.version.clone()),
-        ("weir.stream", shard.stream.to_string()),
-        ("weir.stream_key", shard.stream_key.to_string()),
-        ("weir.shard", shard.shard.to_string()),
-        ("weir.first", position(range.0)),
-        ("weir.last", position(range.1)),
-        ("weir.rows", rows.to_string()),
-    ]
-    .map(|(k, v)| (k.to_owned(), v))
-    .into()
 }

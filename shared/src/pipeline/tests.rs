@@ -84,6 +84,22 @@ fn large_rows_are_encoded_before_they_fill_the_memory() {
 }
 
 #[test]
+fn a_table_without_a_route_takes_what_is_left_or_everything() {
+    let (routed, all) = (table(r#""weir.route": "t=a","#), table(""));
+    let quarantine = crate::quarantine::definition().unwrap();
+    let quarantine = Arc::new(TableSchema::from_input(&quarantine).unwrap());
+    let refused = |tables: &[&Arc<TableSchema>]| {
+        let tables: Vec<_> = tables.iter().map(|table| Arc::clone(table)).collect();
+        check_targets(&tables).err().map_or(String::new(), |error| error.to_string())
+    };
+    assert_eq!(refused(&[&all]), "");
+    assert_eq!(refused(&[&routed, &routed, &all]), "");
+    assert!(refused(&[&all, &routed]).contains("no `weir.route`"));
+    assert!(refused(&[&all, &all]).contains("no `weir.route`"));
+    assert!(refused(&[&quarantine]).contains("that other tables refuse"));
+}
+
+#[test]
 fn what_no_route_takes_is_a_dead_letter_unless_the_stream_has_other_consumers() {
     let table = table(r#""weir.route": "t=a","#);
     let documents = [r#"{"t":"a","n":1,"k":"x"}"#, r#"{"t":"b","n":1,"k":"x"}"#, "not json"];

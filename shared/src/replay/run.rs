@@ -316,7 +316,7 @@ fn build(
     for (partition, kept) in kept {
         let version = judge.schema(&kept.table).map_or(kept.version, |table| table.version.clone());
         let day = partition.values().pop().and_then(|(_, day)| day).unwrap_or_default();
-        let Some(file) = kept.letters.finish(&kept.table, &kept.shard, &day)? else { continue };
+        let Some(file) = kept.letters.finish((&kept.table, &version), &kept.shard, &day)? else { continue };
         files.push(BuiltFile {
             table: QUARANTINE_TABLE.into(),
             partition,

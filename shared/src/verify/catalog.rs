@@ -38,7 +38,8 @@ pub(super) async fn verify(verifier: &mut Verifier, sink: &mut Sink<'_>) -> Resu
                     "commits list rows of it, and the catalog {} does not declare it",
                     catalog.address()
                 );
-                let way_out = "readers by the catalog do not see its rows; the next batch with a record of it declares it";
+                let way_out = "readers by the catalog do not see its rows; the next batch with a record of it declares \
+                               it, and of a file the same `weir ingest` again";
                 let object = format!("{table}/{partition}");
                 verifier.report(Finding::new(Kind::CatalogPartition, object, problem, way_out), sink);
             }

@@ -246,7 +246,8 @@ fn counts(file: &CommittedFile, footer: &Footer, columns: Option<u64>, version: 
 
 fn origin(file: &CommittedFile, footer: &Footer) -> Option<Origin> {
     let stream = footer.value("weir.stream")?.to_owned();
-    Some(Origin { stream, table: file.table.clone() })
+    let table = footer.value("weir.source_table").unwrap_or(&file.table).to_owned();
+    Some(Origin { stream, table })
 }
 
 /// Takes the identities of a file's rows.

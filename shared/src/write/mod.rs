@@ -18,6 +18,7 @@ mod facts;
 mod file;
 mod footer;
 mod hybrid;
+mod origin;
 mod pack;
 mod page;
 mod schema;
@@ -28,6 +29,7 @@ pub(crate) mod tests;
 
 pub use encode::Encoder;
 pub use file::{FileFormat, FileWriter};
+pub use origin::FileOrigin;
 
 use crate::error::Error;
 

@@ -123,6 +123,33 @@ fn a_folder_that_cannot_be_made_or_opened_is_named() {
     }
 }
 
+#[test]
+fn a_lake_that_is_not_there_is_no_empty_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("typo");
+    let lake = Lake::at(missing.to_str().unwrap(), []);
+    let commands =
+        [&["verify"][..], &["status"], &["files", "--table", "clickstream"], &["query", "select 1"]];
+    for arguments in commands {
+        let text = told(lake.weir([]).args(arguments));
+        assert!(text.contains("there is no lake in") && text.contains("typo"), "{text}");
+        assert!(!missing.exists(), "{arguments:?} made it");
+    }
+}
+
+#[test]
+fn tables_that_cannot_share_or_take_a_stream_fail_the_functions_init() {
+    let lake = Lake::with_tables();
+    let cases = [
+        ("quarantine", "holds the records that other tables refuse"),
+        ("clickstream,access_log", "has no `weir.route` and would take every record of the stream"),
+    ];
+    for (tables, problem) in cases {
+        let text = told(function(&lake.url(), &[]).env_remove("WEIR_TABLE").env("WEIR_TABLES", tables));
+        assert!(text.contains(problem), "{text}");
+    }
+}
+
 /// Rows, all of them different, when as many are there as were put.
 fn wait_for_rows(count: &dyn Fn(&str) -> i64, rows: i64, within: Duration) {
     let mut found = 0;

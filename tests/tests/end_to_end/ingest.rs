@@ -88,6 +88,22 @@ pub(crate) fn events(count: usize) -> String {
 }
 
 #[test]
+fn fields_that_the_table_does_not_have_are_counted_by_path() {
+    let lake = Lake::with_tables();
+    let input = lake.path().join("events.ndjson");
+    let with_more = |text: String| text.replace(",\"device\":{", ",\"color\":\"red\",\"device\":{\"dpi\":2,");
+    std::fs::write(&input, with_more(events(700))).unwrap();
+    let report = load(&lake, &input, "clickstream");
+    let expected = serde_json::json!({"color": 700, "device.dpi": 700});
+    assert_eq!((&report["rows"], &report["unknown_fields"]), (&700.into(), &expected), "{report}");
+    std::fs::write(&input, with_more(events(800))).unwrap();
+    let told = process::run(lake.weir(["ingest", "--table", "clickstream"]).arg(&input));
+    let sentence =
+        "clickstream does not have: color 800 times, device.dpi 800 times (kept as JSON in _rescued)";
+    assert!(told.contains(sentence), "{told}");
+}
+
+#[test]
 fn five_readers_read_a_table_alike() {
     let Some(python) = Python::get() else { return };
     let lake = Lake::with_tables();
@@ -121,6 +137,9 @@ fn a_load_that_is_killed_again_and_again_loses_and_repeats_nothing() {
     }
     assert!(kills > 0, "it was never killed");
     assert_eq!(load(&lake, &input, "clickstream")["rows"], 0, "something was left to load");
+    // A run that was killed has registered no partition.
+    let said = process::output(&mut lake.weir(["verify"]));
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
     assert_eq!(lake.number("select count(*) as n from clickstream"), rows as i64);
     assert_eq!(lake.number("select count(distinct event_id) as n from clickstream"), rows as i64);
     let mut listed = lake.files("clickstream");

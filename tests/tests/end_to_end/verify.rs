@@ -84,11 +84,18 @@ fn a_source_that_is_still_there_is_compared_and_one_that_changed_is_not() {
     let (_, out) = verify(&lake, ["--json"]);
     let summary: Value = serde_json::from_str(out.trim()).unwrap();
     assert_eq!((&summary["sources_compared"], &summary["rows"]), (&1.into(), &90.into()));
+    // A source that has become nothing but dead letters is known from their file.
+    let letters = lake.path().join("letters.ndjson");
+    std::fs::write(&letters, "no JSON\n".repeat(3)).unwrap();
+    process::run(lake.weir(["ingest", "--table", "clickstream"]).arg(&letters));
+    let (code, out) = verify(&lake, ["--json"]);
+    let summary: Value = serde_json::from_str(out.trim()).unwrap();
+    assert_eq!((code, &summary["sources_compared"], &summary["quarantined"]), (0, &2.into(), &13.into()));
     let more = std::fs::read_to_string(&input).unwrap() + &event(100) + "\n";
     std::fs::write(&input, more).unwrap();
     let (code, out) = verify(&lake, ["--json"]);
     let summary: Value = serde_json::from_str(out.trim()).unwrap();
-    assert_eq!((code, &summary["sources_compared"]), (0, &0.into()));
+    assert_eq!((code, &summary["sources_compared"]), (0, &1.into()));
     assert!(summary["sources_skipped"][0].as_str().unwrap().contains("it has changed"), "{out}");
 }
 

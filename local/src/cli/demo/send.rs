@@ -22,6 +22,8 @@ use super::super::output::count;
 /// (<https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html>).
 const PUT_RECORDS: usize = 500;
 const PUT_BYTES: usize = 4 << 20;
+/// Largest record of the stream, key included.
+const RECORD_BYTES: usize = 1 << 20;
 
 /// Hours that the events lie in: whatever the minute, two fifths of them or more are of an hour that is
 /// over for longer than the table waits (10 minutes), so that there are full hours to close.
@@ -69,19 +71,30 @@ pub(super) async fn send_file(running: &Running, stream: &str, file: &str) -> Re
         Packing::Zstd => Box::new(zstd::stream::read::Decoder::new(source.reader())?),
     };
     let mut putter = Putter::new(running, stream);
-    let mut killed = false;
+    let (mut killed, mut too_long) = (false, 0);
     for (n, line) in std::io::BufReader::new(reader).split(b'\n').enumerate() {
         let line = line.with_context(|| format!("could not read {}", source.url))?;
         if line.trim_ascii().is_empty() {
             continue;
         }
-        putter.put(&n.to_string(), &line).await?;
+        let key = n.to_string();
+        if key.len() + line.len() > RECORD_BYTES {
+            too_long += 1;
+            continue;
+        }
+        putter.put(&key, &line).await?;
         if !killed && putter.sent.records == 5_000 {
             killed = true;
             kill(running).await;
         }
     }
     putter.flush().await?;
+    if too_long > 0 {
+        eprintln!(
+            "   left out {} lines of more than 1 MiB, which a stream takes in no record; `weir ingest` loads them",
+            count(too_long)
+        );
+    }
     if !killed {
         kill(running).await;
     }

@@ -105,23 +105,23 @@ impl MappingConfig {
             Err(weir::Error::Setting { setting: setting.into(), problem, example: example.into() })
         };
         if !(1..=MAX_BATCH_SIZE).contains(&self.batch_size) {
-            return wrong("batch size", format!("{} is not in 1..=10000", self.batch_size), "10000");
+            return wrong("--batch-size", format!("{} is not in 1..=10000", self.batch_size), "10000");
         }
         if self.window > MAX_WINDOW {
-            return wrong("batch window", format!("{:?} is more than 300 s", self.window), "10s");
+            return wrong("--window", format!("{:?} is more than 300 s", self.window), "10s");
         }
         if !(1..=MAX_PARALLELIZATION_FACTOR).contains(&self.parallelization_factor) {
             let problem = format!("{} is not in 1..=10", self.parallelization_factor);
-            return wrong("parallelization factor", problem, "1");
+            return wrong("--parallelization-factor", problem, "1");
         }
         let Some(window) = self.policy.tumbling_window else { return Ok(()) };
         if window < Duration::from_secs(1) || window > MAX_TUMBLING_WINDOW {
-            return wrong("tumbling window", format!("{window:?} is not in 1..=900 s"), "60s");
+            return wrong("--tumbling-window", format!("{window:?} is not in 1..=900 s"), "60s");
         }
         if self.parallelization_factor > 1 {
             // The lanes of a shard would each need a state.
             let problem = "is not run beside a tumbling window".to_owned();
-            return wrong("parallelization factor", problem, "1");
+            return wrong("--parallelization-factor", problem, "1");
         }
         Ok(())
     }
@@ -173,13 +173,13 @@ mod tests {
         };
         assert!(windowed(Duration::from_secs(900), 1).check().is_ok());
         let cases = [
-            (MappingConfig { batch_size: 0, ..ok.clone() }, "batch size"),
-            (MappingConfig { batch_size: 10_001, ..ok.clone() }, "batch size"),
-            (MappingConfig { window: Duration::from_secs(301), ..ok.clone() }, "batch window"),
-            (MappingConfig { parallelization_factor: 11, ..ok.clone() }, "parallelization factor"),
-            (windowed(Duration::from_millis(999), 1), "tumbling window"),
-            (windowed(Duration::from_secs(901), 1), "tumbling window"),
-            (windowed(Duration::from_secs(60), 2), "parallelization factor"),
+            (MappingConfig { batch_size: 0, ..ok.clone() }, "--batch-size"),
+            (MappingConfig { batch_size: 10_001, ..ok.clone() }, "--batch-size"),
+            (MappingConfig { window: Duration::from_secs(301), ..ok.clone() }, "--window"),
+            (MappingConfig { parallelization_factor: 11, ..ok.clone() }, "--parallelization-factor"),
+            (windowed(Duration::from_millis(999), 1), "--tumbling-window"),
+            (windowed(Duration::from_secs(901), 1), "--tumbling-window"),
+            (windowed(Duration::from_secs(60), 2), "--parallelization-factor"),
         ];
         for (config, name) in cases {
             let message = config.check().unwrap_err().to_string();
