@@ -41,6 +41,15 @@ fn stderr(output: &Output) -> String {
 }
 
 #[test]
+fn the_functions_start_without_the_library_of_mathematics() {
+    for program in [env!("CARGO_BIN_EXE_ingest"), env!("CARGO_BIN_EXE_close")] {
+        let bytes = std::fs::read(program).expect("the program");
+        let named = bytes.windows(9).filter(|name| name == b"libm.so.6").count();
+        assert_eq!(named, 0, "{program} wants another function of it: see functions/src/mathematics.rs");
+    }
+}
+
+#[test]
 fn a_bad_setting_is_one_line_a_report_and_exit_code_1() {
     // Hosts write the address with and without a scheme and a path.
     for (scheme, base) in [("", ""), ("http://", "/.rt")] {

@@ -1,5 +1,8 @@
 //! The Lambda function `ingest`: Kinesis events → partitioned Parquet.
 
+#[path = "../mathematics.rs"]
+mod mathematics;
+
 use std::process::ExitCode;
 
 use weir_functions::{ingest, lake};
