@@ -115,6 +115,7 @@ impl LakeProcess {
             for table in &self.tables {
                 tables.push(self.catalog.table(&table.name).await?);
             }
+            check_targets(&tables)?;
             Ok::<_, weir::Error>(tables)
         };
         let Ok(Ok(tables)) = tokio::time::timeout(TABLES_PATIENCE, reads).await else { return };
@@ -252,6 +253,13 @@ mod tests {
         lost.parameters.clear();
         catalog.put_table(lost).await.unwrap();
         process.refresh_tables(after(TABLES_FRESH * 3)).await;
+        assert_eq!(process.tables[0].version, now);
+        // So does what init would refuse.
+        let more = text.replace(old, &added.replace("campaign", "coupon"));
+        let more = more.replace(r#""weir.dedupe_key""#, r#""weir.job": "j", "weir.dedupe_key""#);
+        catalog.put_table(TableInput::from_json(&more).unwrap()).await.unwrap();
+        assert!(catalog.table("clickstream").await.unwrap().columns.iter().any(|c| c.name == "coupon"));
+        process.refresh_tables(after(TABLES_FRESH * 5)).await;
         assert_eq!(process.tables[0].version, now);
     }
 }

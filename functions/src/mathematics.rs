@@ -1,7 +1,7 @@
 //! The three functions of C's library of mathematics that crates ask for (a scheduler's statistics, the
-//! precision of a decimal), so that the programs do without it: found, mapped and relocated at each
-//! start, `libm.so` was 0.2 ms of a first poll of 1.3 ms (docs/ARCHITECTURE.md, "Cold start"). Part of the
-//! programs and not of the library, since `weir` has queries that compute.
+//! precision of a decimal), so that the programs do without it: `libm.so`, found, mapped and relocated at
+//! each start, was a twentieth of the time to the first poll (docs/ARCHITECTURE.md, "Cold start"). Part of
+//! the programs and not of the library, since `weir` has queries that compute.
 
 // SAFETY, of all: names and types are C's, and nothing else that is linked defines them.
 

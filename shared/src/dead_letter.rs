@@ -22,7 +22,8 @@ pub enum Reason {
     OutOfRange,
     /// A constraint of the column (`weir.min`, `weir.enum`, …) does not hold.
     Constraint,
-    /// A time or date that does not exist or is not in the column's format.
+    /// A time or date that does not exist, is not in the column's format, or is of another year than 0001 to
+    /// 9999.
     InvalidTime,
     /// The event time is outside `weir.max_age` or `weir.max_future`.
     EventTimeBounds,

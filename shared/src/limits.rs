@@ -1,5 +1,6 @@
 //! Every bound, with its reason and source.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// Deepest nesting of a JSON document that is decoded; deeper is a dead letter. simd-json's own
@@ -16,6 +17,11 @@ pub const MAX_ATTRIBUTE_DEPTH: usize = 64;
 pub const MAX_RESCUED_BYTES: usize = 64 << 10;
 /// Raw bytes of a dead letter are kept whole up to this size (Kinesis' largest record is 10 MiB).
 pub const MAX_DEAD_LETTER_BYTES: usize = 16 << 20;
+/// Microseconds since the epoch of the years 0001 to 9999, which timestamps may have: most readers show no
+/// others, and a partition named by one would not sort as time.
+pub const TIME_MICROS: RangeInclusive<i64> = -62_135_596_800_000_000..=253_402_300_799_999_999;
+/// The same in days, for dates.
+pub const TIME_DAYS: RangeInclusive<i32> = -719_162..=2_932_896;
 /// Versions between two checkpoints (protocol, Folding).
 pub const FOLD_EVERY: u64 = 32;
 /// Ranges of commits kept in a checkpoint; older ones go to segments (protocol, Redelivery check).

@@ -1,7 +1,7 @@
 //! The lake and its catalog, as the flags name them.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
@@ -67,6 +67,14 @@ pub(super) fn is_here(endpoint: &str) -> bool {
     matches!(url.as_ref().and_then(url::Url::host_str), Some("127.0.0.1" | "localhost" | "[::1]"))
 }
 
+/// The folder that a path or file:/// address names.
+fn folder(address: &str) -> Option<PathBuf> {
+    if !address.contains("://") {
+        return (!address.trim().is_empty()).then(|| address.into());
+    }
+    url::Url::parse(address).ok().filter(|url| url.scheme() == "file")?.to_file_path().ok()
+}
+
 /// The address of a lake: paths become file:/// addresses.
 pub(super) fn address(text: &str) -> Result<String> {
     if text.trim().is_empty() {
@@ -86,18 +94,19 @@ pub(super) fn address(text: &str) -> Result<String> {
 }
 
 impl Lake {
-    /// The lake, for those who read it: one that is not there is no empty one.
+    /// The lake, for those who read it: a folder that is not there is no empty one.
     pub(super) fn find(global: &Global) -> Result<Self> {
-        let lake = global.lake.as_str();
-        let url = url::Url::parse(lake).ok().filter(|url| url.scheme() == "file");
-        let folder = url.and_then(|url| url.to_file_path().ok());
-        let folder = folder.or_else(|| (!lake.contains("://")).then(|| lake.into()));
-        if let Some(folder) = folder.filter(|folder| !lake.trim().is_empty() && !folder.exists()) {
+        let missing =
+            |address: &str| folder(address).filter(|folder| matches!(folder.try_exists(), Ok(false)));
+        if let Some(folder) = missing(&global.lake) {
             bail!(
                 "there is no lake in {}; name one with --lake (or WEIR_LAKE), or make it: `weir up`, `weir ingest` \
                  and `weir tables apply` do",
                 folder.display()
             );
+        }
+        if let Some(folder) = global.catalog.as_deref().and_then(missing) {
+            bail!("there is no catalog in {}; correct --catalog (or WEIR_CATALOG)", folder.display());
         }
         Self::open(global)
     }

@@ -39,10 +39,10 @@ pub(super) fn count(n: u64) -> String {
     out
 }
 
-/// Bytes in MB, a few in kB; one decimal.
+/// Bytes in MB: one decimal, or as many as show a few bytes.
 pub(super) fn size(bytes: u64) -> String {
     match bytes {
-        ..100_000 => format!("{:.1} kB", bytes as f64 / 1e3),
+        ..100_000 => format!("{:.3} MB", bytes as f64 / 1e6),
         _ => format!("{:.1} MB", bytes as f64 / 1e6),
     }
 }
@@ -64,7 +64,7 @@ mod tests {
     #[test]
     fn sizes_have_a_digit_that_counts() {
         for (bytes, expected) in
-            [(0, "0.0 kB"), (3_148, "3.1 kB"), (100_000, "0.1 MB"), (43_260_000, "43.3 MB")]
+            [(0, "0.000 MB"), (3_148, "0.003 MB"), (100_000, "0.1 MB"), (43_260_000, "43.3 MB")]
         {
             assert_eq!(super::size(bytes), expected);
         }

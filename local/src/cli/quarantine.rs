@@ -121,6 +121,7 @@ async fn tables(lake: &Lake) -> Result<Vec<Arc<TableSchema>>> {
             continue;
         }
         match lake.catalog.table(&name).await {
+            Ok(table) if table.check_loadable().is_err() => {}
             Ok(table) => tables.push(table),
             Err(error) if error.retryable() => return Err(error.into()),
             Err(error) => eprintln!("letters of table {name} stay as they are: {error}"),

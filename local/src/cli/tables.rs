@@ -11,7 +11,10 @@ use super::args::{ApplyArgs, Global, TablesArgs, TablesCommand};
 use super::lake::Lake;
 
 pub(super) async fn run(global: &Global, args: &TablesArgs) -> Result<ExitCode> {
-    let lake = Lake::open(global)?;
+    let lake = match &args.command {
+        TablesCommand::Apply(_) => Lake::open(global)?,
+        TablesCommand::Show { .. } | TablesCommand::Diff(_) => Lake::find(global)?,
+    };
     match &args.command {
         TablesCommand::Show { table: None } => {
             for name in lake.catalog.tables().await? {

@@ -127,7 +127,7 @@ pub(super) fn held_back(args: &UpArgs, config: &UpConfig) -> Option<Duration> {
 fn destination(place: &str) -> Result<Destination> {
     if !place.starts_with("s3://") {
         let folder = place.strip_prefix("file://").unwrap_or(place);
-        if folder.contains("://") {
+        if folder.contains("://") || folder.starts_with("arn:") {
             bail!(
                 "--on-failure {place}: give a folder or s3://bucket/prefix; queues and topics are not run here"
             );

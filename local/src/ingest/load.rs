@@ -62,7 +62,7 @@ impl Progress {
         self.unknown_fields.lock().unwrap_or_else(|e| e.into_inner()).clone()
     }
 
-    fn touched<'a>(&self, partitions: impl Iterator<Item = (&'a String, &'a PartitionPath)>) {
+    fn touch<'a>(&self, partitions: impl Iterator<Item = (&'a String, &'a PartitionPath)>) {
         let mut touched = self.partitions.lock().unwrap_or_else(|e| e.into_inner());
         touched.extend(partitions.map(|(table, partition)| (table.clone(), partition.clone())));
     }
@@ -133,7 +133,7 @@ impl Load {
         let mut committed = PositionSet::from_ranges([]);
         for version in &chain {
             committed = committed.union(&version.set()?);
-            self.progress.touched(version.commit.header.files.iter().map(|f| (&f.table, &f.partition)));
+            self.progress.touch(version.commit.header.files.iter().map(|f| (&f.table, &f.partition)));
         }
         let writer = ShardWriter::new(self.lake.clone(), shard.clone()).announced();
         let now = SystemClock.now();
@@ -293,7 +293,7 @@ impl Session {
         })?;
         match outcome {
             Outcome::Committed { files, .. } => {
-                self.load.progress.touched(files.iter().map(|f| (&f.table, &f.partition)));
+                self.load.progress.touch(files.iter().map(|f| (&f.table, &f.partition)));
                 Ok(())
             }
             Outcome::AlreadyCommitted { .. } => {

@@ -107,12 +107,14 @@ fn refusal(error: &simd_json::Error, doc: &[u8]) -> Box<Violation> {
 fn syntax_error(doc: &[u8]) -> Option<String> {
     let error = serde_json::from_slice::<serde::de::IgnoredAny>(doc).err()?;
     let lines = doc.split_inclusive(|&b| b == b'\n').take(error.line().saturating_sub(1));
-    let at = lines.map(<[u8]>::len).sum::<usize>() + error.column();
+    let behind = lines.map(<[u8]>::len).sum::<usize>() + error.column();
     if error.is_eof() {
-        return Some(format!("the end of the text, at byte {at}"));
+        return Some(format!("the end of the text, at byte {behind}"));
     }
     let text = error.to_string();
     let what = text.split(" at line ").next().unwrap_or_default();
+    // Bytes are counted from 0; the column is that behind the byte that is wrong, but for one kind.
+    let at = if what.starts_with("control character") { behind } else { behind.saturating_sub(1) };
     Some(format!("{what}, at byte {at}"))
 }
 

@@ -162,13 +162,18 @@ fn the_last_of_equal_keys_wins() {
 
 #[test]
 fn what_is_no_json_is_said_with_its_place() {
-    let cases: [(&[u8], &str); 6] = [
+    let cases: [(&[u8], &str); 8] = [
         (b"{\"id\":\"\xff\"}", "bytes that are no UTF-8, at byte 7"),
         (br#"{"id":"\ud800"}"#, "a surrogate without its other half, at byte 7"),
         (br#"{"id":"a""#, "the end of the text, at byte 9"),
-        (br#"{"id" 1}"#, "expected `:`, at byte 7"),
-        (b"{\"id\":\"a\",\n\n \"b\" true}", "expected `:`, at byte 18"),
-        (br#"{"id":"a"} {}"#, "trailing characters, at byte 12"),
+        (br#"{"id" 1}"#, "expected `:`, at byte 6"),
+        (b"{\"id\":\"a\",\n\n \"b\" true}", "expected `:`, at byte 17"),
+        (br#"{"id":"a"} {}"#, "trailing characters, at byte 11"),
+        (br#"{"id":"a\q"}"#, "invalid escape, at byte 9"),
+        (
+            b"{\"id\":\"a\x01\"}",
+            "control character (\\u0000-\\u001F) found while parsing a string, at byte 8",
+        ),
     ];
     for (doc, expected) in cases {
         for path in [Path::Fast, Path::Judge] {

@@ -1,7 +1,5 @@
 //! Texts and numbers to microseconds and days since the epoch, exactly or not at all.
 
-use std::ops::RangeInclusive;
-
 use crate::number::POWERS;
 use crate::scan;
 use crate::schema::TimeFormat;
@@ -29,12 +27,6 @@ pub(crate) fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let month = if mp < 10 { mp + 3 } else { mp - 9 };
     (yoe + era * 400 + i64::from(month <= 2), month, day)
 }
-
-/// Days of the years 0001 to 9999, which every reader can show; what lies outside would be a partition
-/// whose name does not sort as time.
-pub(crate) const DAYS: RangeInclusive<i32> = -719_162..=2_932_896;
-/// The same in microseconds.
-pub(crate) const MICROS: RangeInclusive<i64> = -62_135_596_800_000_000..=253_402_300_799_999_999;
 
 #[inline]
 fn digits(b: &[u8]) -> Option<i64> {

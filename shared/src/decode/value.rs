@@ -1,11 +1,14 @@
 //! One JSON scalar into one leaf: converted exactly, checked, or refused with what was expected and
 //! found. Both paths of decode end here, so they cannot disagree on values.
 
+use std::ops::RangeInclusive;
+
 use base64_simd::STANDARD;
 use sha2::{Digest, Sha256};
 
 use crate::columns::{Headed, LeafColumn, Values};
 use crate::dead_letter::Reason;
+use crate::limits::{TIME_DAYS, TIME_MICROS};
 use crate::schema::{TimeFormat, Transform};
 
 use super::plan::{Bound, LeafKind, Rules};
@@ -193,7 +196,7 @@ pub(crate) fn push_any_number(
         LeafKind::Timestamp(format) => {
             let Some(unit) = epoch_scale(format) else { return Err(kind.wrong_type("number")) };
             let micros = number::scaled(text, unit).and_then(|v| i64::try_from(v).ok());
-            let Some(v) = micros.filter(|v| time::MICROS.contains(v)) else {
+            let Some(v) = within(&TIME_MICROS, micros, kind, text)? else {
                 return refuse(Reason::InvalidTime);
             };
             whole_bounds(rules, v.into(), text)?;
@@ -203,7 +206,7 @@ pub(crate) fn push_any_number(
             let Some(unit) = epoch_scale(format) else { return Err(kind.wrong_type("number")) };
             let days = number::scaled(text, unit).map(|v| v.div_euclid(MICROS_A_DAY));
             let days = days.and_then(|v| i32::try_from(v).ok());
-            let Some(v) = days.filter(|v| time::DAYS.contains(v)) else {
+            let Some(v) = within(&TIME_DAYS, days, kind, text)? else {
                 return refuse(Reason::InvalidTime);
             };
             whole_bounds(rules, v.into(), text)?;
@@ -215,6 +218,23 @@ pub(crate) fn push_any_number(
         }
     }
     Ok(())
+}
+
+/// The time, unless it lies outside of the years that a column takes.
+#[inline]
+fn within<T: PartialOrd>(
+    years: &RangeInclusive<T>,
+    time: Option<T>,
+    kind: &LeafKind,
+    text: &[u8],
+) -> Checked<Option<T>> {
+    match time {
+        Some(time) if !years.contains(&time) => {
+            let found = format!("{}, outside of the years 0001 to 9999", String::from_utf8_lossy(text));
+            Err(Violation::new(Reason::InvalidTime, kind.expected(), &found))
+        }
+        time => Ok(time),
+    }
 }
 
 /// Decimal places from a number of this format to microseconds; `None` if it is text.
@@ -273,7 +293,7 @@ pub(crate) fn push_headed(
                 return Err(kind.wrong_type("string"));
             }
             let micros = time::timestamp_text(text, format);
-            let Some(v) = micros.filter(|v| time::MICROS.contains(v)) else {
+            let Some(v) = within(&TIME_MICROS, micros, kind, text.as_bytes())? else {
                 return Err(Violation::new(Reason::InvalidTime, kind.expected(), text));
             };
             whole_bounds(rules, v.into(), text.as_bytes())?;
@@ -284,7 +304,7 @@ pub(crate) fn push_headed(
                 return Err(kind.wrong_type("string"));
             }
             let days = time::date_text(text, format);
-            let Some(v) = days.filter(|v| time::DAYS.contains(v)) else {
+            let Some(v) = within(&TIME_DAYS, days, kind, text.as_bytes())? else {
                 return Err(Violation::new(Reason::InvalidTime, kind.expected(), text));
             };
             whole_bounds(rules, v.into(), text.as_bytes())?;

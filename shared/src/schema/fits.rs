@@ -5,6 +5,7 @@ use jiff::fmt::strtime::BrokenDownTime;
 use serde_json::Value;
 
 use super::types::{HiveType, TimeFormat};
+use crate::limits::TIME_MICROS;
 
 /// Whether `value` is what a record could hold for a column of type `ty`; `null` always is.
 pub(super) fn json_fits(value: &Value, ty: &HiveType, format: &TimeFormat) -> Result<(), String> {
@@ -24,10 +25,19 @@ pub(super) fn json_fits(value: &Value, ty: &HiveType, format: &TimeFormat) -> Re
             length if length > *n as usize => Err(format!("{value} is longer than {ty} holds")),
             _ => Ok(()),
         },
-        (HiveType::Timestamp | HiveType::Date, Value::Number(_)) => match format {
-            TimeFormat::EpochSeconds | TimeFormat::EpochMillis | TimeFormat::EpochMicros => Ok(()),
-            _ => wrong(),
-        },
+        (HiveType::Timestamp | HiveType::Date, Value::Number(n)) => {
+            let unit = match format {
+                TimeFormat::EpochSeconds => 1e6,
+                TimeFormat::EpochMillis => 1e3,
+                TimeFormat::EpochMicros => 1.0,
+                TimeFormat::Rfc3339 | TimeFormat::Strftime(_) => return wrong(),
+            };
+            let (first, last) = (*TIME_MICROS.start() as f64, *TIME_MICROS.end() as f64);
+            match n.as_f64() {
+                Some(n) if (first..last).contains(&(n * unit)) => Ok(()),
+                _ => Err(format!("{value} is outside of the years 0001 to 9999")),
+            }
+        }
         (HiveType::Timestamp | HiveType::Date, Value::String(s)) => time_fits(s, ty, format),
         (HiveType::Binary, Value::String(s)) => match base64_simd::STANDARD.check(s.as_bytes()) {
             Ok(()) => Ok(()),
