@@ -138,7 +138,7 @@ fn a_load_that_is_killed_again_and_again_loses_and_repeats_nothing() {
     assert!(kills > 0, "it was never killed");
     assert_eq!(load(&lake, &input, "clickstream")["rows"], 0, "something was left to load");
     // A run that was killed before its end has declared no partition: the next one does.
-    std::fs::remove_dir_all(lake.path().join("lake/_weir/catalog/partitions/clickstream")).unwrap();
+    std::fs::remove_dir_all(lake.path().join("_weir/catalog/partitions/clickstream")).unwrap();
     assert!(!process::output(&mut lake.weir(["verify"])).status.success(), "nobody misses the partitions");
     assert_eq!(load(&lake, &input, "clickstream")["rows"], 0);
     let said = process::output(&mut lake.weir(["verify"]));
